@@ -1,0 +1,122 @@
+"""Every setting of Lakemill, read from the environment (prefix ``LAKEMILL_``) or from the embedded stack's file.
+
+This is the only module that reads the environment. Each process builds the one class it needs, once, and passes it on:
+the control plane never holds a Spark setting, and the compute plane never holds a database address.
+"""
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+STATE_DIR = Path(os.environ.get("LAKEMILL_STATE_DIR", ".lakemill")).absolute()
+"""Where the embedded stack keeps its state; a deployment leaves it unset."""
+
+
+class _Settings(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_prefix="LAKEMILL_", env_file=STATE_DIR / "lakemill.env", extra="ignore", frozen=True
+    )
+
+
+class LakeSettings(_Settings):
+    """The object store: where snapshots lie and how to reach it."""
+
+    lake_bucket: str = "lake"
+    landing_bucket: str = "landing"
+    s3_endpoint: str | None = None
+    s3_region: str = "us-east-1"
+    s3_access_key: str | None = None
+    s3_secret_key: SecretStr | None = None
+    permit_seconds: int = Field(120, ge=5, le=3600)
+    """How long a presigned commit, and so a commit permit, is valid."""
+
+
+class KafkaSettings(_Settings):
+    """The log between the planes."""
+
+    kafka_bootstrap: str = "127.0.0.1:8403"
+    kafka_topic: str = "lakemill.processes"
+    kafka_max_record_bytes: int = 1_048_576
+
+
+class PlaneLinkSettings(_Settings):
+    """What both planes know of each other: the address of the API and the key that signs calls to it."""
+
+    api_url: str = "http://127.0.0.1:8400"
+    internal_secret: SecretStr
+    """At least 24 characters; signs intake, launches, reports and the catalogue (HMAC-SHA256)."""
+
+    @field_validator("internal_secret")
+    @classmethod
+    def _long_enough(cls, value: SecretStr) -> SecretStr:
+        if len(value.get_secret_value()) < 24:
+            raise ValueError("LAKEMILL_INTERNAL_SECRET must have at least 24 characters")
+        return value
+
+
+class ControlSettings(LakeSettings, KafkaSettings, PlaneLinkSettings):
+    """The API and the worker."""
+
+    database_url: SecretStr
+    """``postgresql+asyncpg://…``: the control plane's own database."""
+    dagster_database_url: SecretStr | None = None
+    """``postgresql+asyncpg://…``: Dagster's storage, by a role that may only read it."""
+    dagster_url: str = "http://127.0.0.1:8401"
+    """The operators' Dagster UI, used in links and for runless materializations."""
+    callback_allow: Annotated[tuple[str, ...], NoDecode] = ()
+    """Networks (CIDR) that callbacks may reach although they are not public; there http and any port are allowed."""
+    own_report_urls: Annotated[tuple[str, ...], NoDecode] = ("https://api.internal/v1/processes/callback",)
+    """Callback addresses that mean "no external delivery": our own report endpoint, as producers may write it."""
+    max_in_flight: int = Field(200, ge=1)
+    """Processes released and not yet terminal, at most."""
+    max_attempts: int = Field(3, ge=1)
+    release_interval: float = 0.25
+    callback_interval: float = 0.5
+    reconcile_interval: float = 30.0
+    clock_skew_seconds: int = 5
+    """Added to a permit's life before a process may end without success."""
+
+    @field_validator("callback_allow", "own_report_urls", mode="before")
+    @classmethod
+    def _comma_separated(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+class ComputeSettings(LakeSettings, KafkaSettings, PlaneLinkSettings):
+    """The sensor and the runs."""
+
+    jars_dir: Path = Path("jars")
+    """One folder with the S3A and committer jars, on the driver's and the executors' class path."""
+    spark_master: str = "local[*]"
+    profiles_file: Path = Path(__file__).parent.parent / "deploy" / "profiles.toml"
+    poll_seconds: float = Field(20.0, gt=0, le=40)
+    """How long one sensor tick waits for records; the tick must end well within Dagster's 60 s."""
+    poll_records: int = Field(500, ge=1, le=500)
+
+
+class FaultSettings(_Settings):
+    """For the fault tests only: a folder of armed crash points (see ``resources/faults.py``)."""
+
+    faults_dir: Path | None = None
+
+
+@cache
+def lake_settings() -> LakeSettings:
+    """Return this process's lake settings."""
+    return LakeSettings()
+
+
+@cache
+def control_settings() -> ControlSettings:
+    """Return the control plane's settings. Raises pydantic's ValidationError naming each missing variable."""
+    return ControlSettings()  # pyright: ignore[reportCallIssue]
+
+
+@cache
+def compute_settings() -> ComputeSettings:
+    """Return the compute plane's settings. Raises pydantic's ValidationError naming each missing variable."""
+    return ComputeSettings()  # pyright: ignore[reportCallIssue]
