@@ -1,0 +1,64 @@
+"""The callback: what the requester is told when their process has ended, field by field.
+
+The bytes are signed by the Standard Webhooks specification (headers webhook-id, webhook-timestamp, webhook-signature).
+"""
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID, uuid5
+
+from pydantic import BaseModel, ConfigDict
+
+from contracts.reasons import Reason
+from contracts.states import State
+
+_CALLBACK_NAMESPACE = UUID("a2c3f4d0-8f0b-5d7e-9c55-3a7f9f0e1b42")
+
+
+class Artifact(BaseModel):
+    """The snapshot that a succeeded process produced."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str
+    """``s3://bucket/{entity_id}/{data_version}/{dataset}``: a Delta table."""
+    rows: int
+    bytes: int
+    files: int
+    commit_digest: str
+    """SHA-256 (hex) of the commit."""
+    committed_at: datetime
+
+
+class CallbackData(BaseModel):
+    """The ``data`` of a callback."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    process_id: UUID
+    entity_id: str
+    data_version: str
+    action: str
+    dataset: str
+    state: State
+    attempt: int
+    reason: Reason | None
+    artifact: Artifact | None
+    accepted_at: datetime
+    finished_at: datetime
+
+
+class Callback(BaseModel):
+    """The whole body."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    type: Literal["process.succeeded", "process.failed", "process.cancelled", "process.expired"]
+    timestamp: datetime
+    """When the process ended; the same in every delivery."""
+    data: CallbackData
+
+
+def webhook_id(process_id: UUID, state: State, url: str) -> UUID:
+    """Return the callback's id: the same in every retry and after a database restore."""
+    return uuid5(_CALLBACK_NAMESPACE, f"{process_id}\n{state.value}\n{url}")

@@ -1,0 +1,199 @@
+"""The commit: one Delta Lake log entry that makes a snapshot exist, and that no Delta writer may follow.
+
+Format: the public Delta transaction log protocol, version 0 of a table, with the writer feature ``lakemillSealed``,
+which no writer knows: readers read, writers refuse. The ``lakemill.*`` properties carry the provenance.
+"""
+
+import hashlib
+import json
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any, Self
+from uuid import UUID, uuid5
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from contracts.identity import TOKEN_PATTERN, Coordinate
+from contracts.storage import MAX_FILES, STORAGE_CONTRACT_VERSION, CorruptSnapshotError
+
+PROTOCOL = {"minReaderVersion": 1, "minWriterVersion": 7, "writerFeatures": ["appendOnly", "lakemillSealed"]}
+_TABLE_NAMESPACE = UUID("6f0f3b1e-6f3c-5a53-9d0b-1d8f3a0c7a11")
+_JSON_FIELDS = {"inputs", "params", "checks", "resources", "stages"}
+_FILE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._=-]*(/[A-Za-z0-9][A-Za-z0-9._=-]*)*\.parquet\Z")
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataFile(_Frozen):
+    """One Parquet file of a snapshot, as its footer describes it."""
+
+    name: str
+    """Path below the token folder."""
+    size: int = Field(gt=0)
+    rows: int = Field(ge=0)
+    null_counts: dict[str, int] = Field(default_factory=dict)
+    min_values: dict[str, Any] = Field(default_factory=dict)
+    max_values: dict[str, Any] = Field(default_factory=dict)
+
+
+class InputUsed(_Frozen):
+    """One input as it was read: where, and SHA-256 (hex) of its commit (None for landing files)."""
+
+    path: str
+    commit_digest: str | None
+
+
+class CheckResult(_Frozen):
+    """One declared check and what was measured."""
+
+    name: str
+    passed: bool
+    measured: str
+
+
+class Provenance(_Frozen):
+    """The ``lakemill.*`` properties: who computed this, from what, with which code, and what was measured."""
+
+    token: Annotated[str, StringConstraints(pattern=TOKEN_PATTERN.pattern.replace(r"\Z", "$"))]
+    run_id: str
+    process_id: UUID | None
+    attempt: int | None
+    tenant: str | None
+    action: str
+    action_digest: str
+    inputs: dict[str, InputUsed]
+    params: dict[str, Any]
+    checks: list[CheckResult]
+    resources: dict[str, Any] = Field(default_factory=dict)
+    stages: dict[str, datetime] = Field(default_factory=dict)
+
+
+class Commit(_Frozen):
+    """A whole commit, in memory. ``encode`` and ``parse`` are inverse."""
+
+    coordinate: Coordinate
+    committed_at: datetime
+    schema_string: str
+    """The Spark schema as JSON (``df.schema.json()``)."""
+    files: list[DataFile] = Field(max_length=MAX_FILES)
+    provenance: Provenance
+
+    @property
+    def rows(self) -> int:
+        """Rows in all files."""
+        return sum(file.rows for file in self.files)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes in all files."""
+        return sum(file.size for file in self.files)
+
+    def encode(self) -> bytes:
+        """Return the log entry: one JSON action per line."""
+        millis = int(self.committed_at.timestamp() * 1000)
+        actions: list[dict[str, Any]] = [
+            {"commitInfo": {"timestamp": millis, "operation": "LAKEMILL COMMIT", "engineInfo": "lakemill"}},
+            {"protocol": PROTOCOL},
+            {"metaData": self._metadata(millis)},
+            *({"add": self._add(file, millis)} for file in self.files),
+        ]
+        return b"".join(json.dumps(action, separators=(",", ":")).encode() + b"\n" for action in actions)
+
+    def _metadata(self, millis: int) -> dict[str, Any]:
+        return {
+            "id": str(uuid5(_TABLE_NAMESPACE, self.provenance.token)),
+            "format": {"provider": "parquet", "options": {}},
+            "schemaString": self.schema_string,
+            "partitionColumns": [],
+            "createdTime": millis,
+            "configuration": {
+                "delta.appendOnly": "true",
+                "lakemill.contract_version": str(STORAGE_CONTRACT_VERSION),
+                "lakemill.coordinate": str(self.coordinate),
+                **_properties(self.provenance),
+            },
+        }
+
+    def _add(self, file: DataFile, millis: int) -> dict[str, Any]:
+        stats = {
+            "numRecords": file.rows,
+            "minValues": file.min_values,
+            "maxValues": file.max_values,
+            "nullCount": file.null_counts,
+        }
+        return {
+            "path": f"{self.provenance.token}/{file.name}",
+            "partitionValues": {},
+            "size": file.size,
+            "modificationTime": millis,
+            "dataChange": True,
+            "stats": json.dumps(stats, separators=(",", ":")),
+        }
+
+    @classmethod
+    def parse(cls, data: bytes, coordinate: Coordinate) -> Self:
+        """Read a commit back. Raises CorruptSnapshotError when it is not ours, not whole, or names foreign files."""
+        try:
+            actions = [json.loads(line) for line in data.splitlines()]
+            found: dict[str, Any] = {kind: body for action in actions for kind, body in action.items()}
+            adds = [action["add"] for action in actions if "add" in action]
+            if found["protocol"] != PROTOCOL:
+                raise CorruptSnapshotError(f"{coordinate}: the commit is not sealed by Lakemill")
+            properties = found["metaData"]["configuration"]
+            _check_ownership(properties, coordinate)
+            provenance = _provenance(properties)
+            return cls(
+                coordinate=coordinate,
+                committed_at=datetime.fromtimestamp(found["commitInfo"]["timestamp"] / 1000, UTC),
+                schema_string=found["metaData"]["schemaString"],
+                files=[_file(add, provenance.token) for add in adds],
+                provenance=provenance,
+            )
+        except (KeyError, TypeError, AttributeError, ValueError, ValidationError) as error:
+            raise CorruptSnapshotError(f"{coordinate}: the commit cannot be read: {error}") from error
+
+
+def digest(data: bytes) -> str:
+    """Return SHA-256 (hex) of a commit's bytes: the snapshot's fingerprint, because the commit names every file."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _properties(provenance: Provenance) -> dict[str, str]:
+    values = provenance.model_dump(mode="json")
+    return {
+        f"lakemill.{name}": json.dumps(value, sort_keys=True) if name in _JSON_FIELDS else str(value)
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def _provenance(properties: dict[str, str]) -> Provenance:
+    known = {name: properties.get(f"lakemill.{name}") for name in Provenance.model_fields}
+    return Provenance.model_validate(
+        {name: json.loads(text) if text and name in _JSON_FIELDS else text for name, text in known.items()}
+    )
+
+
+def _check_ownership(properties: dict[str, str], coordinate: Coordinate) -> None:
+    version = properties["lakemill.contract_version"]
+    if version != str(STORAGE_CONTRACT_VERSION):
+        raise CorruptSnapshotError(f"{coordinate}: written by storage contract {version}; upgrade to read it")
+    if properties["lakemill.coordinate"] != str(coordinate):
+        raise CorruptSnapshotError(f"{coordinate}: the commit belongs to {properties['lakemill.coordinate']}")
+
+
+def _file(add: dict[str, Any], token: str) -> DataFile:
+    folder, _, name = add["path"].partition("/")
+    if folder != token or not _FILE_NAME.match(name):
+        raise ValueError(f"file {add['path']!r} lies outside the token folder")
+    stats = json.loads(add["stats"])
+    return DataFile(
+        name=name,
+        size=add["size"],
+        rows=stats["numRecords"],
+        null_counts=stats["nullCount"],
+        min_values=stats["minValues"],
+        max_values=stats["maxValues"],
+    )

@@ -1,0 +1,119 @@
+"""The message contract: what a producer submits, and the record that carries it over Kafka.
+
+``ProcessRequest`` is the body of ``POST /v1/processes``. ``ReleaseRecord`` is what the worker writes to the relay's topic:
+the same fields plus who asked and which attempt this is. The record is only a hint: intake compares its hash with the
+stored request, and the database row is the truth.
+"""
+
+import hashlib
+import re
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, field_validator
+
+from contracts.identity import SafeId, SafeName
+from contracts.strict_json import canonical
+
+CONTRACT_VERSION: Literal[1] = 1
+MAX_BODY_BYTES = 64 * 1024
+DEFAULT_DEADLINE_SECONDS = 604_800
+
+Memory = Annotated[str, StringConstraints(strict=True, pattern=r"^[1-9][0-9]{0,5}[mg]$")]
+"""A JVM heap size: ``512m``, ``16g``."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class ResourceProfile(_Strict):
+    """What a heavy process asks of the cluster. The grant may differ; see the process's ``profile``."""
+
+    driver_cores: int = Field(1, ge=1, le=64)
+    driver_memory: Memory = "2g"
+    executor_instances: int = Field(1, ge=0, le=1000)
+    executor_cores: int = Field(1, ge=1, le=64)
+    executor_memory: Memory = "2g"
+    shuffle_partitions: int = Field(8, ge=1, le=100_000)
+
+
+class InputRef(_Strict):
+    """Where one input lies when it is not at the request's own entity and version."""
+
+    entity_id: SafeId
+    data_version: SafeId
+
+
+class ProcessRequest(_Strict):
+    """Ask for one action at one coordinate. Unknown fields are refused, nothing is coerced."""
+
+    entity_id: SafeId = Field(description="The customer, site or account.")
+    data_version: SafeId = Field(description="The version of the data.")
+    action: SafeName = Field(
+        validation_alias=AliasChoices("action", "action_type"), description="A published action."
+    )
+    callback_url: Annotated[str, StringConstraints(max_length=2048)] | None = Field(
+        None, description="Where the signed callback goes; https, public."
+    )
+    resource_profile: SafeName | ResourceProfile | None = Field(
+        None, description="A profile's name or its figures; by default decided from evidence."
+    )
+    params: dict[str, Any] = Field(default_factory=dict, description="By the action's own schema.")
+    inputs: dict[SafeName, InputRef] = Field(default_factory=dict, max_length=64)
+    priority: int = Field(0, ge=-10, le=10)
+    deadline_seconds: int = Field(DEFAULT_DEADLINE_SECONDS, ge=60, le=2_592_000)
+    action_digest: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+
+    @field_validator("callback_url")
+    @classmethod
+    def _one_line(cls, value: str | None) -> str | None:
+        # URL parsers drop these silently, so two readers could see two addresses.
+        if value is not None and re.search(r"[\x00-\x20\x7f-\uffff\\]", value):
+            raise ValueError("must be visible ASCII without spaces or backslashes")
+        return value
+
+    @field_validator("params")
+    @classmethod
+    def _bounded(cls, value: dict[str, Any]) -> dict[str, Any]:
+        text = canonical(value)
+        if len(text) > MAX_BODY_BYTES:
+            raise ValueError(f"must be at most {MAX_BODY_BYTES} bytes of JSON")
+        if b"\\u0000" in text:
+            raise ValueError("must not hold NUL characters")
+        return value
+
+    def request_hash(self) -> str:
+        """Return SHA-256 (hex) over the validated request, so that key order and aliases do not matter."""
+        return hashlib.sha256(canonical(self.model_dump(mode="json"))).hexdigest()
+
+
+class ReleaseRecord(ProcessRequest):
+    """One attempt, on its way from the worker to the sensor over the relay's topic."""
+
+    contract_version: Literal[1] = CONTRACT_VERSION
+    process_id: UUID = Field(strict=False)
+    attempt: int = Field(ge=1)
+    tenant: SafeName
+    request_hash_: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] = Field(
+        validation_alias="request_hash", serialization_alias="request_hash"
+    )
+
+    def request(self) -> ProcessRequest:
+        """Return the producer's part."""
+        return ProcessRequest.model_validate(self.model_dump(include=set(ProcessRequest.model_fields)))
+
+    def encode(self) -> bytes:
+        """Return the record's value on Kafka."""
+        return canonical(self.model_dump(mode="json", by_alias=True))
+
+
+class RunStatus(BaseModel):
+    """What Dagster's storage says of the process's run."""
+
+    run_id: str
+    status: str
+    started_at: datetime | None
+    ended_at: datetime | None
+    url: str

@@ -1,0 +1,56 @@
+"""Why a process ended without success, as a stable code and a sentence, and whether another attempt is worth it."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+
+class ReasonCode(StrEnum):
+    """The codes of ``reason.code``. The comment groups say what the retry engine does with them."""
+
+    # Fail at once: the same code and data would fail again.
+    ACTION_RAISED = "action_raised"
+    ACTION_CONTRACT = "action_contract"
+    CHECK_FAILED = "check_failed"
+    INPUT_MISSING = "input_missing"
+    INPUT_CORRUPT = "input_corrupt"
+    VERSION_ALREADY_PUBLISHED = "version_already_published"
+    DEADLINE_PASSED = "deadline_passed"
+    # Next attempt, up to the limit.
+    RUN_DIED = "run_died"
+    RUN_LOST = "run_lost"
+    RUN_TIMED_OUT = "run_timed_out"
+    STORAGE_UNAVAILABLE = "storage_unavailable"
+    CONTROL_PLANE_UNAVAILABLE = "control_plane_unavailable"
+    SPARK_UNAVAILABLE = "spark_unavailable"
+    COMMIT_REFUSED = "commit_refused"
+    OUT_OF_MEMORY = "out_of_memory"  # also one profile up
+
+
+RETRIABLE = frozenset(
+    {
+        ReasonCode.RUN_DIED,
+        ReasonCode.RUN_LOST,
+        ReasonCode.RUN_TIMED_OUT,
+        ReasonCode.STORAGE_UNAVAILABLE,
+        ReasonCode.CONTROL_PLANE_UNAVAILABLE,
+        ReasonCode.SPARK_UNAVAILABLE,
+        ReasonCode.COMMIT_REFUSED,
+        ReasonCode.OUT_OF_MEMORY,
+    }
+)
+
+
+class Reason(BaseModel):
+    """What ended an attempt: a code for programs, a sentence for people."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    code: ReasonCode
+    message: Annotated[str, StringConstraints(max_length=4000)]
+
+    @property
+    def is_retriable(self) -> bool:
+        """Whether the retry engine may start another attempt."""
+        return self.code in RETRIABLE

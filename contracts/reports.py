@@ -1,0 +1,109 @@
+"""What a run asks of and tells the control plane. Every call is signed (``contracts/signing.py``).
+
+GET  /internal/v1/launches/{launch_id}   → LaunchMembers
+POST /v1/processes/callback              Report → ReportAnswer, or 409 attempt_superseded / permit_held
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from contracts.identity import SafeId, SafeName, TOKEN_PATTERN
+from contracts.messages import InputRef, ResourceProfile
+from contracts.reasons import Reason
+
+REPORT_PATH = "/v1/processes/callback"
+LAUNCH_PATH = "/internal/v1/launches"
+ACTIONS_PATH = "/internal/v1/actions"
+
+Token = Annotated[str, StringConstraints(strict=True, pattern=TOKEN_PATTERN.pattern.replace(r"\Z", "$"))]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Member(_Frozen):
+    """One attempt that a launch computes."""
+
+    process_id: UUID
+    attempt: int
+    tenant: SafeName
+    action: SafeName
+    entity_id: SafeId
+    data_version: SafeId
+    dataset: SafeName
+    params: dict[str, Any]
+    inputs: dict[SafeName, InputRef]
+    profile: ResourceProfile
+
+
+class LaunchMembers(_Frozen):
+    """The attempts of one launch that are still wanted."""
+
+    launch_id: UUID
+    members: list[Member]
+
+
+class Event(StrEnum):
+    """What happened to an attempt."""
+
+    STARTED = "started"
+    """A gate: 409 means stop."""
+    COMMITTING = "committing"
+    """Asks for the permit; ``token`` is required. 409 means do not commit."""
+    SUCCEEDED = "succeeded"
+    """A hint from any attempt: the control plane reads the commit."""
+    FAILED = "failed"
+    """Counts from the current attempt only; ``reason`` is required."""
+    PUBLISHED = "published"
+    """An operator's run, without a process, has committed ``coordinate``."""
+
+
+class Report(_Frozen):
+    """One event of one attempt. Idempotent by (process_id, attempt, event)."""
+
+    event: Event
+    at: datetime
+    run_id: str
+    process_id: UUID | None = None
+    attempt: int | None = None
+    token: Token | None = None
+    reason: Reason | None = None
+    entity_id: SafeId | None = None
+    data_version: SafeId | None = None
+    dataset: SafeName | None = None
+    stages: dict[str, datetime] = Field(default_factory=dict)
+    """Stage name (contracts.storage.STAGES) → when it was reached."""
+
+
+class ReportAnswer(_Frozen):
+    """``accepted`` is always true here: refusals are problem documents. ``permit_until`` answers COMMITTING."""
+
+    accepted: bool = True
+    permit_until: datetime | None = None
+
+
+class ActionEntry(_Frozen):
+    """What the control plane knows of one action."""
+
+    name: SafeName
+    dataset: SafeName
+    digest: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    description: str
+    inputs: dict[SafeName, SafeName]
+    """Input name → dataset. Landing inputs are not listed: they are files, not snapshots."""
+    output_schema: str
+    """Spark DDL."""
+    params_schema: dict[str, Any]
+    profile: str
+
+
+class Catalogue(_Frozen):
+    """``PUT /internal/v1/actions``: all actions of a code location; what is not listed is withdrawn."""
+
+    actions: list[ActionEntry]
+    profiles: dict[SafeName, ResourceProfile]
