@@ -51,9 +51,7 @@ class ProcessRequest(_Strict):
 
     entity_id: SafeId = Field(description="The customer, site or account.")
     data_version: SafeId = Field(description="The version of the data.")
-    action: SafeName = Field(
-        validation_alias=AliasChoices("action", "action_type"), description="A published action."
-    )
+    action: SafeName = Field(validation_alias=AliasChoices("action", "action_type"), description="A published action.")
     callback_url: Annotated[str, StringConstraints(max_length=2048)] | None = Field(
         None, description="Where the signed callback goes; https, public."
     )

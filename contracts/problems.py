@@ -74,9 +74,7 @@ PROBLEMS: dict[str, Problem] = {
             "A field breaks its rule",
             "See 'errors': each names the field and the rule.",
         ),
-        Problem(
-            "unknown_action", 422, "No such action is published", "Publish the action, or choose one that is."
-        ),
+        Problem("unknown_action", 422, "No such action is published", "Publish the action, or choose one that is."),
         Problem(
             "action_changed",
             409,
@@ -127,9 +125,7 @@ PROBLEMS: dict[str, Problem] = {
             "Ask again after 'retry_after' seconds.",
         ),
         Problem("too_many_requests", 429, "Too many requests", "Wait 'Retry-After' seconds."),
-        Problem(
-            "recovering", 503, "The control plane is being rebuilt", "Try again later; nothing was accepted."
-        ),
+        Problem("recovering", 503, "The control plane is being rebuilt", "Try again later; nothing was accepted."),
         Problem(
             "database_unavailable",
             503,

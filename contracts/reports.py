@@ -11,7 +11,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from contracts.identity import SafeId, SafeName, TOKEN_PATTERN
+from contracts.identity import TOKEN_PATTERN, SafeId, SafeName
 from contracts.messages import InputRef, ResourceProfile
 from contracts.reasons import Reason
 

@@ -18,9 +18,7 @@ def sign(secret: str, method: str, path: str, body: bytes, *, now: float | None 
     return f"t={stamp},v1={_digest(secret, stamp, method, path, body)}"
 
 
-def verify(
-    secret: str, method: str, path: str, body: bytes, header: str, *, now: float | None = None
-) -> None:
+def verify(secret: str, method: str, path: str, body: bytes, header: str, *, now: float | None = None) -> None:
     """Return when ``header`` signs this call; raise BadSignatureError otherwise."""
     fields = dict(part.split("=", 1) for part in header.split(",") if "=" in part)
     stamp, given = fields.get("t", ""), fields.get("v1", "")

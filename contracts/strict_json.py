@@ -5,10 +5,12 @@ different requests, so each is refused here. The same reader serves HTTP bodies 
 """
 
 import json
+import re
 from typing import Any, NoReturn
 
 MAX_DEPTH = 20
 MAX_DIGITS = 40
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
 class MalformedJsonError(ValueError):
@@ -41,32 +43,18 @@ def loads(data: bytes) -> Any:
 
 def canonical(value: Any) -> bytes:
     """Return the one spelling of a JSON value that hashes and signatures are made over: sorted keys, no spaces."""
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
-    ).encode()
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
 
 
 def _refuse_deep(data: bytes) -> None:
     # Counted before parsing, so that a hostile body cannot reach the parser's recursion limit.
     if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
         return
-    depth, in_string, escaped = 0, False, False
-    for byte in data:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif byte == 0x5C:
-                escaped = True
-            elif byte == 0x22:
-                in_string = False
-        elif byte == 0x22:
-            in_string = True
-        elif byte in b"[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise MalformedJsonError(f"nested deeper than {MAX_DEPTH} levels")
-        elif byte in b"]}":
-            depth -= 1
+    depth = 0
+    for byte in _STRINGS.sub(b"", data):
+        depth += (byte in b"[{") - (byte in b"]}")
+        if depth > MAX_DEPTH:
+            raise MalformedJsonError(f"nested deeper than {MAX_DEPTH} levels")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

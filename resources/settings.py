@@ -83,11 +83,7 @@ class ControlSettings(LakeSettings, KafkaSettings, PlaneLinkSettings):
     @field_validator("callback_allow", "own_report_urls", mode="before")
     @classmethod
     def _comma_separated(cls, value: object) -> object:
-        return (
-            tuple(part.strip() for part in value.split(",") if part.strip())
-            if isinstance(value, str)
-            else value
-        )
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
 class ComputeSettings(LakeSettings, KafkaSettings, PlaneLinkSettings):
