@@ -1,8 +1,8 @@
 """The message contract: what a producer submits, and the record that carries it over Kafka.
 
-``ProcessRequest`` is the body of ``POST /v1/processes``. ``ReleaseRecord`` is what the worker writes to the relay's topic:
-the same fields plus who asked and which attempt this is. The record is only a hint: intake compares its hash with the
-stored request, and the database row is the truth.
+``ProcessRequest`` is the body of ``POST /v1/processes``. ``ReleaseRecord`` is what the worker writes to the relay's
+topic: the same fields plus who asked and which attempt this is. The record is only a hint: intake compares its hash
+with the stored request, and the database row is the truth.
 """
 
 import hashlib

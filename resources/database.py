@@ -1,0 +1,87 @@
+"""PostgreSQL: the engine of the control plane, and the locks that only one worker may hold.
+
+Statements are SQLAlchemy Core and live in ``control/``; this module only opens connections.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from pydantic import SecretStr
+from sqlalchemy import func, select
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from contracts.problems import LakemillError
+
+CONNECT_SECONDS = 5
+STATEMENT_SECONDS = 5
+
+
+class DatabaseUnavailableError(LakemillError):
+    """PostgreSQL did not answer in time; nothing was changed, or the commit's answer was lost."""
+
+    retriable = True
+
+
+class Database:
+    """A pool of connections to one database. One ``transaction()`` is one unit of work."""
+
+    def __init__(self, url: SecretStr, *, pool_size: int = 10, statement_seconds: int = STATEMENT_SECONDS) -> None:
+        self._engine: AsyncEngine = create_async_engine(
+            url.get_secret_value(),
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_timeout=CONNECT_SECONDS,
+            pool_pre_ping=True,
+            connect_args={
+                "timeout": CONNECT_SECONDS,
+                "command_timeout": statement_seconds * 2,
+                "server_settings": {
+                    "application_name": "lakemill",
+                    "statement_timeout": str(statement_seconds * 1000),
+                    "idle_in_transaction_session_timeout": "60000",
+                    "timezone": "UTC",
+                },
+            },
+        )
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """Yield a connection in a transaction that commits at the end and rolls back on any error.
+
+        Raises DatabaseUnavailableError when the server cannot be reached or breaks off.
+        """
+        try:
+            async with self._engine.begin() as connection:
+                yield connection
+        except (OperationalError, InterfaceError, OSError, TimeoutError) as error:
+            raise DatabaseUnavailableError(f"the database does not answer ({type(error).__name__})") from error
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise DatabaseUnavailableError("the database broke off the connection") from error
+            raise
+
+    @asynccontextmanager
+    async def exclusive(self, lock: int) -> AsyncIterator[bool]:
+        """Try to hold the advisory lock ``lock`` for the block; yields whether this process holds it.
+
+        The lock belongs to a connection of its own, not to a transaction, so that nothing is left open while the block
+        waits for Kafka. A dead process loses it with its connection.
+        """
+        async with self._engine.connect() as connection:
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            held = bool(await connection.scalar(select(func.pg_try_advisory_lock(lock))))
+            try:
+                yield held
+            finally:
+                if held:
+                    await connection.scalar(select(func.pg_advisory_unlock(lock)))
+
+    async def ping(self) -> None:
+        """Return when the server answers. Raises DatabaseUnavailableError."""
+        async with self.transaction() as connection:
+            await connection.scalar(select(1))
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._engine.dispose()
