@@ -1,6 +1,6 @@
 """How every bench reports: a table for people, one JSON file for machines (design of the file: docs/benches.md).
 
-    python -m bench.submit [JSON_FILE]
+python -m bench.submit [JSON_FILE]
 """
 
 import json
