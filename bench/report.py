@@ -42,7 +42,7 @@ class Report:
         self.figures[name] = Figure(round(value, 3), unit, target)
 
     def publish(self, arguments: list[str]) -> int:
-        """Print the table, write the JSON file when one is named; return the exit status: 0 unless a target is missed."""
+        """Print the table, write the JSON file when one is named; return 1 when a target is missed, else 0."""
         console = Console()
         table = Table(title=f"{self.name} on {machine()}", caption=self.method)
         for column in ("figure", "value", "unit", "target", "met"):

@@ -1,6 +1,6 @@
 """Real input for the demo: New York's flights of 2013, and TPC-H by the standard generator, landed as raw files.
 
-Raw files are delivered to the landing bucket at ``{entity_id}/{data_version}/{name}/``; the ingest actions read them there.
+Raw files are delivered to the landing bucket at ``{entity_id}/{data_version}/{name}/``; the ingest actions read them.
 """
 
 import subprocess
