@@ -68,7 +68,7 @@ class ProcessRequest(_Strict):
     @classmethod
     def _one_line(cls, value: str | None) -> str | None:
         # URL parsers drop these silently, so two readers could see two addresses.
-        if value is not None and re.search(r"[\x00-\x20\x7f-\uffff\\]", value):
+        if value is not None and re.search(r"[^\x21-\x7e]|\\", value):
             raise ValueError("must be visible ASCII without spaces or backslashes")
         return value
 

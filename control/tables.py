@@ -23,7 +23,8 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSON
+from sqlalchemy.dialects.postgresql import JSONB as _JSONB
 
 from contracts.states import ACTIVE
 
@@ -35,6 +36,10 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+JSONB = _JSONB(none_as_null=True)  # Python's None is SQL's NULL, never JSON's null
+# JSONB would rewrite numbers (1e16, -0.0) and reorder keys; what is hashed or repeated must come back as written.
+VERBATIM = JSON(none_as_null=True)
 
 _ACTIVE_SQL = text("state IN ({})".format(", ".join(f"'{state.value}'" for state in sorted(ACTIVE))))
 
@@ -95,7 +100,7 @@ processes = Table(
     Column("dataset", Text, nullable=False),
     Column("action", Text, nullable=False),
     Column("action_digest", Text, nullable=False),
-    Column("request", JSONB, nullable=False),  # contracts.messages.ProcessRequest
+    Column("request", VERBATIM, nullable=False),  # contracts.messages.ProcessRequest
     Column("request_hash", Text, nullable=False),
     Column("callback_url", Text),  # None also for "our own report address"
     Column("profile", JSONB, nullable=False),  # {"requested": …, "granted": ResourceProfile, "reason": …}
@@ -113,7 +118,7 @@ processes = Table(
     # The live commit permit of the process, whichever attempt holds it.
     Column("permit_token", Text),
     _moment("permit_until"),
-    # How the process ends once no permit is live: {"state": …, "reason": contracts.reasons.Reason or null}
+    # How the process ends once no permit is live: {"state": …, "reason": contracts.reasons.Reason or null, "actor": …}
     Column("ending", JSONB),
     Column("reason", JSONB),
     Column("artifact", JSONB),  # contracts.callbacks.Artifact
@@ -141,7 +146,7 @@ idempotency_keys = Table(
     Column("key", Text, nullable=False),
     Column("request_hash", Text, nullable=False),
     Column("process_id", Uuid, nullable=False),
-    Column("response", JSONB, nullable=False),  # the body of the first 202
+    Column("response", VERBATIM, nullable=False),  # the body of the first 202
     _now("created_at"),
     PrimaryKeyConstraint("tenant_id", "key"),
 )

@@ -37,17 +37,17 @@ async def move(
     Returns the row as it now stands, or None when nothing was changed: another outcome was first.
     """
     allowed = [state.value for state, following in MOVES.items() if to in following]
-    old = (
-        select(processes.c.id, processes.c.state).where(processes.c.id == process_id).with_for_update().subquery("old")
-    )
+    # The locked row decides, not the statement's own snapshot: a move that waited for another one sees its result.
+    locked = select(processes.c.id, processes.c.state, processes.c.attempt).where(processes.c.id == process_id)
+    old = locked.with_for_update().subquery("old")
     change = (
         update(processes)
-        .where(processes.c.id == old.c.id, processes.c.state == old.c.state, old.c.state.in_(allowed))
+        .where(processes.c.id == old.c.id, old.c.state.in_(allowed))
         .values(state=to.value, updated_at=func.now(), **_consequences(to), **(columns or {}))
         .returning(*processes.c, old.c.state.label("from_state"))
     )
     if attempt is not None:
-        change = change.where(processes.c.attempt == attempt)
+        change = change.where(old.c.attempt == attempt)
     row = (await conn.execute(change)).mappings().one_or_none()
     if row is None:
         return None
@@ -58,6 +58,12 @@ async def move(
         await conn.execute(delete(outbox).where(outbox.c.process_id == process_id))
         await _deliver(conn, row)
     return row
+
+
+async def lock(conn: AsyncConnection, process_id: UUID) -> RowMapping | None:
+    """Return the process as it stands and keep everyone else from changing it until the transaction ends."""
+    row = await conn.execute(select(processes).where(processes.c.id == process_id).with_for_update())
+    return row.mappings().one_or_none()
 
 
 async def next_attempt(

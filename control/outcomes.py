@@ -1,0 +1,202 @@
+"""How a process ends: the commit first, then the retry engine, and nothing final while a commit may still appear.
+
+Two rules hold everything together. A commit in the lake decides, whatever was reported. And a non-success terminal
+state is written only when no commit permit is live and one more GET of the commit, made after that moment, found
+nothing: from then on the store refuses every presigned PUT of this process.
+"""
+
+from datetime import timedelta
+from uuid import UUID
+
+import structlog
+from sqlalchemy import RowMapping, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from contracts.problems import LakemillError
+from contracts.reasons import Reason, ReasonCode
+from contracts.states import ACTIVE, State
+from contracts.storage import CorruptSnapshotError
+from control.snapshots import CommitReader, Published, coordinate_of, read_commit, record
+from control.tables import process_events, processes
+from control.transitions import lock, move, next_attempt, note
+from resources.database import Database
+from resources.settings import ControlSettings
+
+log = structlog.get_logger(__name__)
+
+BACKOFF_SECONDS = (5, 30, 180, 600)
+"""After the first failed attempt, the second, …; the last one repeats."""
+
+
+async def settle_by_commit(db: Database, lake: CommitReader, process_id: UUID) -> bool:
+    """End the process if its coordinate is committed; returns whether it stands at a terminal state now.
+
+    Our own commit, of whichever attempt, makes it succeeded; anyone else's makes it failed, because that coordinate is
+    taken for ever. A commit that cannot be read is logged and noted once, and settles nothing.
+    Raises LakeError when the lake does not answer.
+    """
+    async with db.transaction() as conn:
+        row = (await conn.execute(select(processes).where(processes.c.id == process_id))).mappings().one()
+    if State(row["state"]).is_terminal:
+        return True
+    try:
+        found = await read_commit(lake, coordinate_of(row))
+    except CorruptSnapshotError as error:
+        log.error("commit.corrupt", process_id=str(process_id), error=str(error))  # noqa: TRY400 - it says it all
+        await _note_corrupt(db, row, str(error))
+        return False
+    if found is None:
+        return False
+    async with db.transaction() as conn:
+        await record(conn, found)
+        if found.commit.provenance.process_id == process_id:
+            await _succeed(conn, process_id, found)
+        else:
+            await _refuse(conn, process_id, found)
+    return True
+
+
+async def end_attempt(
+    db: Database,
+    lake: CommitReader,
+    process_id: UUID,
+    attempt: int,
+    reason: Reason,
+    actor: str,
+    *,
+    settings: ControlSettings,
+) -> None:
+    """React to an attempt that failed or died: success if it committed, else the next attempt, else the end.
+
+    Does nothing when ``attempt`` is not current or the process is ending already. Never raises LakeError: what needs
+    the lake is left to ``finish_pending``.
+    """
+    if await _settled(db, lake, process_id):
+        return
+    async with db.transaction() as conn:
+        row = await _still_open(conn, process_id)
+        if row is None or row["attempt"] != attempt:
+            return
+        if reason.is_retriable and attempt < settings.max_attempts:
+            await next_attempt(conn, process_id, attempt, reason=reason, delay=backoff(attempt), actor=actor)
+            return
+        await _decide(conn, row, State.FAILED, reason, actor)
+    await _finish_now(db, lake, process_id, settings)
+
+
+async def end_process(
+    db: Database,
+    lake: CommitReader,
+    process_id: UUID,
+    state: State,
+    reason: Reason | None,
+    actor: str,
+    *,
+    settings: ControlSettings,
+) -> None:
+    """End a process as failed, cancelled or expired whatever its attempt: at once if that is safe, else when it is.
+
+    The first decision stays; a commit that appears before it takes effect wins. Never raises LakeError.
+    """
+    async with db.transaction() as conn:
+        row = await _still_open(conn, process_id)
+        if row is None:
+            return
+        await _decide(conn, row, state, reason, actor)
+    await _finish_now(db, lake, process_id, settings)
+
+
+async def finish_pending(db: Database, lake: CommitReader, process_id: UUID, *, settings: ControlSettings) -> bool:
+    """Carry out a decided end once no permit is live; returns whether the process is terminal now.
+
+    Raises LakeError when the lake does not answer: without the last look at the commit nothing may end.
+    """
+    async with db.transaction() as conn:
+        if await _due(conn, process_id, settings) is None:
+            return False
+    # This GET is later than the permit's end, and no new permit is given to a process that is ending.
+    if await settle_by_commit(db, lake, process_id):
+        return True
+    async with db.transaction() as conn:
+        row = await _due(conn, process_id, settings)
+        if row is not None:
+            ending = row["ending"]
+            columns = {"reason": ending["reason"]}
+            detail = {"reason": ending["reason"]}
+            await move(conn, process_id, State(ending["state"]), actor=ending["actor"], detail=detail, columns=columns)
+    return True
+
+
+def backoff(attempt: int) -> timedelta:
+    """Return how long after the failure of ``attempt`` (1, 2, …) the next one may be released."""
+    return timedelta(seconds=BACKOFF_SECONDS[min(attempt, len(BACKOFF_SECONDS)) - 1])
+
+
+async def _still_open(conn: AsyncConnection, process_id: UUID) -> RowMapping | None:
+    row = await lock(conn, process_id)
+    if row is None or State(row["state"]).is_terminal or row["ending"] is not None:
+        return None
+    return row
+
+
+async def _decide(conn: AsyncConnection, row: RowMapping, state: State, reason: Reason | None, actor: str) -> None:
+    said = reason and reason.model_dump(mode="json")
+    ending = {"state": state.value, "reason": said, "actor": actor}
+    await conn.execute(update(processes).where(processes.c.id == row["id"]).values(ending=ending))
+    await note(conn, row, kind="ending", actor=actor, detail={"state": state.value, "reason": said})
+
+
+async def _due(conn: AsyncConnection, process_id: UUID, settings: ControlSettings) -> RowMapping | None:
+    """Return the locked row of a process that is ending and whose last permit is surely dead."""
+    skew = timedelta(seconds=settings.clock_skew_seconds)
+    dead = or_(processes.c.permit_until.is_(None), processes.c.permit_until + skew < func.now())
+    query = select(processes).where(
+        processes.c.id == process_id,
+        processes.c.state.in_([state.value for state in ACTIVE]),
+        processes.c.ending.is_not(None),
+        dead,
+    )
+    return (await conn.execute(query.with_for_update())).mappings().one_or_none()
+
+
+async def _settled(db: Database, lake: CommitReader, process_id: UUID) -> bool:
+    try:
+        return await settle_by_commit(db, lake, process_id)
+    except LakemillError as error:
+        if not error.retriable:
+            raise
+        log.warning("commit.unreadable", process_id=str(process_id), error=str(error))
+        return False
+
+
+async def _finish_now(db: Database, lake: CommitReader, process_id: UUID, settings: ControlSettings) -> None:
+    try:
+        await finish_pending(db, lake, process_id, settings=settings)
+    except LakemillError as error:
+        if not error.retriable:
+            raise
+        log.warning("end.postponed", process_id=str(process_id), error=str(error))
+
+
+async def _succeed(conn: AsyncConnection, process_id: UUID, found: Published) -> None:
+    origin = found.commit.provenance
+    told = origin.model_dump(mode="json", include={"token", "attempt", "run_id", "checks", "resources", "stages"})
+    detail = {**told, "committed_at": found.artifact.committed_at.isoformat()}
+    columns = {"artifact": found.artifact.model_dump(mode="json"), "reason": None}
+    await move(conn, process_id, State.SUCCEEDED, actor="commit", detail=detail, columns=columns)
+
+
+async def _refuse(conn: AsyncConnection, process_id: UUID, found: Published) -> None:
+    message = f"{found.artifact.path} was published at {found.artifact.committed_at.isoformat()} by somebody else"
+    reason = Reason(code=ReasonCode.VERSION_ALREADY_PUBLISHED, message=message).model_dump(mode="json")
+    detail = {"reason": reason, "commit_digest": found.artifact.commit_digest}
+    await move(conn, process_id, State.FAILED, actor="commit", detail=detail, columns={"reason": reason})
+
+
+async def _note_corrupt(db: Database, row: RowMapping, error: str) -> None:
+    async with db.transaction() as conn:
+        noted = select(process_events.c.id).where(
+            process_events.c.process_id == row["id"], process_events.c.kind == "commit_corrupt"
+        )
+        if (await conn.execute(noted.limit(1))).first() is None:
+            await note(conn, row, kind="commit_corrupt", actor="commit", detail={"error": error})
