@@ -1,0 +1,74 @@
+"""Everything that can end a run without a snapshot, each with the reason code that the requester will read.
+
+RunError
+├── ActionContractError      the declaration is malformed, or the action's result is not what it declares
+├── ActionRaisedError        the action's own code left early (``sys.exit``)
+├── CheckFailedError         a declared check does not hold
+├── InputMissingError        an input has no snapshot, or nothing was delivered
+├── InputCorruptError        an input is there and cannot be read
+├── AlreadyPublishedError    the coordinate belongs to another snapshot, for ever
+├── CommitterError           Spark's job commit left something else than the magic committer leaves
+└── CommitRefusedError       no permit, or the presigned commit was used too late
+"""
+
+from typing import ClassVar
+
+from contracts.problems import LakemillError
+from contracts.reasons import RETRIABLE, ReasonCode
+
+
+class RunError(LakemillError):
+    """The root; ``code`` is the reason that goes into the report."""
+
+    code: ClassVar[ReasonCode]
+
+    def __init_subclass__(cls) -> None:
+        cls.retriable = cls.code in RETRIABLE
+
+
+class ActionContractError(RunError):
+    """The declaration is malformed, or the action's result is not what it declares. Change the action file."""
+
+    code = ReasonCode.ACTION_CONTRACT
+
+
+class ActionRaisedError(RunError):
+    """The action's code ended the interpreter instead of returning a DataFrame."""
+
+    code = ReasonCode.ACTION_RAISED
+
+
+class CheckFailedError(RunError):
+    """A declared check does not hold for the data that was written; nothing is published."""
+
+    code = ReasonCode.CHECK_FAILED
+
+
+class InputMissingError(RunError):
+    """An input has no snapshot, or nothing was delivered to the landing bucket. Produce it, then submit again."""
+
+    code = ReasonCode.INPUT_MISSING
+
+
+class InputCorruptError(RunError):
+    """An input exists and cannot be read. Run ``lakemill verify`` on it, or deliver the files again."""
+
+    code = ReasonCode.INPUT_CORRUPT
+
+
+class AlreadyPublishedError(RunError):
+    """The coordinate belongs to another snapshot, for ever. Read that one, or submit a new data_version."""
+
+    code = ReasonCode.VERSION_ALREADY_PUBLISHED
+
+
+class CommitterError(RunError):
+    """The token folder is not what the magic committer leaves. Check the S3A settings of this deployment."""
+
+    code = ReasonCode.SPARK_UNAVAILABLE
+
+
+class CommitRefusedError(RunError):
+    """The commit was not allowed in time. The next attempt will ask again."""
+
+    code = ReasonCode.COMMIT_REFUSED

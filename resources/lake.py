@@ -1,0 +1,254 @@
+"""The object store, through a port of eight verbs. This is the only module that speaks S3.
+
+LakeError
+├── LakeUnavailableError     no answer, or 5xx; after a PUT the outcome is unknown (retriable)
+├── LakeAccessError          credentials, permissions or the bucket are wrong
+└── ObjectMissingError       a key that must exist does not
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, NoReturn, Protocol
+from xml.etree import ElementTree
+
+import boto3
+import httpx
+import stamina
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from contracts.problems import LakemillError
+from resources.settings import LakeSettings
+
+_CONNECT_SECONDS, _READ_SECONDS = 5, 30
+_MISSING = {"NoSuchKey", "404", "NotFound"}
+_THROTTLED = {"SlowDown", "RequestTimeout", "ThrottlingException"}
+
+
+class LakeError(LakemillError):
+    """The root of the lake's errors."""
+
+
+class LakeUnavailableError(LakeError):
+    """The store did not answer, or answered 5xx. After a PUT nobody knows whether it was stored: GET and compare."""
+
+    retriable = True
+
+
+class LakeAccessError(LakeError):
+    """The store refuses us. Check LAKEMILL_S3_ACCESS_KEY, LAKEMILL_S3_SECRET_KEY, the bucket and this host's clock."""
+
+
+class ObjectMissingError(LakeError):
+    """A key that must exist does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """One listed object: its key, relative to the bucket, and its size in bytes."""
+
+    key: str
+    size: int
+
+
+class PutOutcome(Enum):
+    """What the store made of a conditional PUT."""
+
+    CREATED = "created"
+    EXISTS = "exists"
+    """412: something is stored at this key; it may be ours when an earlier answer was lost."""
+    EXPIRED = "expired"
+    """403: the presigned time is over; nothing was stored by this call."""
+
+
+class PresignedPut(Protocol):
+    """A PUT that the store accepts until its time is over, and only while the key is free."""
+
+    def send(self, body: bytes) -> PutOutcome:
+        """Send it. Raises LakeUnavailableError when the outcome is unknown, LakeAccessError."""
+        ...
+
+
+class Lake(Protocol):
+    """One bucket. Keys are relative to it. Safe to use from many threads."""
+
+    def url(self, key: str) -> str:
+        """Return the address that people and foreign readers use (``s3://…``)."""
+        ...
+
+    def spark_url(self, key: str) -> str:
+        """Return the address that Spark uses (``s3a://…``)."""
+        ...
+
+    def get(self, key: str) -> bytes | None:
+        """Return the whole object, or None when there is none."""
+        ...
+
+    def tail(self, key: str, size_bytes: int) -> bytes:
+        """Return the last ``size_bytes`` bytes, or all of a smaller object. Raises ObjectMissingError."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Yield every object below ``prefix``, in the order of keys."""
+        ...
+
+    def put(self, key: str, body: bytes) -> None:
+        """Store raw files in the landing bucket. Snapshots are never written with it."""
+        ...
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove objects; a key without an object is no error."""
+        ...
+
+    def presign_commit(self, key: str, valid_seconds: int) -> PresignedPut:
+        """Return a PUT that creates ``key`` within ``valid_seconds`` and never replaces it."""
+        ...
+
+
+class S3Lake:
+    """A bucket of any S3 store whose conditional PUT is atomic."""
+
+    def __init__(self, settings: LakeSettings, bucket: str) -> None:
+        """Make the client; nothing is sent yet."""
+        secret = settings.s3_secret_key
+        self._bucket = bucket
+        self._client: Any = boto3.session.Session().client(
+            "s3",
+            endpoint_url=settings.s3_endpoint,
+            region_name=settings.s3_region,
+            aws_access_key_id=settings.s3_access_key,
+            aws_secret_access_key=secret.get_secret_value() if secret else None,
+            config=Config(
+                signature_version="s3v4",  # the older one does not sign If-None-Match
+                s3={"addressing_style": "path"},
+                connect_timeout=_CONNECT_SECONDS,
+                read_timeout=_READ_SECONDS,
+                retries={"mode": "standard", "total_max_attempts": 4},
+                max_pool_connections=32,
+                request_checksum_calculation="when_required",
+            ),
+        )
+        self._http = httpx.Client(
+            timeout=httpx.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS),
+            trust_env=False,
+            transport=httpx.HTTPTransport(retries=2),  # of connecting only: nothing was sent yet
+        )
+
+    def __repr__(self) -> str:
+        return f"S3Lake({self._bucket!r})"
+
+    def url(self, key: str) -> str:
+        """See Lake."""
+        return f"s3://{self._bucket}/{key}"
+
+    def spark_url(self, key: str) -> str:
+        """See Lake."""
+        return f"s3a://{self._bucket}/{key}"
+
+    def get(self, key: str) -> bytes | None:
+        """See Lake. Raises LakeUnavailableError, LakeAccessError."""
+        return self._read(key)
+
+    def tail(self, key: str, size_bytes: int) -> bytes:
+        """See Lake. Raises ObjectMissingError, LakeUnavailableError, LakeAccessError."""
+        body = self._read(key, Range=f"bytes=-{size_bytes}")
+        if body is None:
+            raise ObjectMissingError(f"{self.url(key)} does not exist")
+        return body[-size_bytes:]
+
+    def _read(self, key: str, **options: str) -> bytes | None:
+        try:
+            body: bytes = self._client.get_object(Bucket=self._bucket, Key=key, **options)["Body"].read()
+        except (ClientError, BotoCoreError) as error:
+            if isinstance(error, ClientError) and error.response["Error"]["Code"] in _MISSING:
+                return None
+            self._refuse(error, key)
+        return body
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """See Lake. Raises LakeUnavailableError, LakeAccessError."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
+        try:
+            for page in pages:
+                for entry in page.get("Contents", ()):
+                    yield ObjectInfo(entry["Key"], entry["Size"])
+        except (ClientError, BotoCoreError) as error:
+            self._refuse(error, prefix)
+
+    def put(self, key: str, body: bytes) -> None:
+        """See Lake. Raises LakeUnavailableError, LakeAccessError."""
+        try:
+            self._client.put_object(Bucket=self._bucket, Key=key, Body=body)
+        except (ClientError, BotoCoreError) as error:
+            self._refuse(error, key)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """See Lake. Raises LakeUnavailableError, LakeAccessError."""
+        for key in keys:
+            try:
+                self._client.delete_object(Bucket=self._bucket, Key=key)
+            except (ClientError, BotoCoreError) as error:
+                self._refuse(error, key)
+
+    def presign_commit(self, key: str, valid_seconds: int) -> PresignedPut:
+        """See Lake. Works without asking the store; raises LakeAccessError when there are no credentials."""
+        params = {"Bucket": self._bucket, "Key": key, "IfNoneMatch": "*"}
+        try:
+            signed = self._client.generate_presigned_url("put_object", Params=params, ExpiresIn=valid_seconds)
+        except BotoCoreError as error:
+            raise LakeAccessError(f"{self.url(key)}: {error}") from error
+        return _S3PresignedPut(self._http, signed, self.url(key))
+
+    def _refuse(self, error: ClientError | BotoCoreError, key: str) -> NoReturn:
+        if isinstance(error, ClientError):
+            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+            code = error.response["Error"]["Code"]
+            if status < 500 and status != 429 and code not in _THROTTLED:
+                raise LakeAccessError(f"{self.url(key)}: {status} {code}; check credentials and bucket") from error
+        raise LakeUnavailableError(f"{self.url(key)}: {error}") from error
+
+
+class _ConflictError(Exception):
+    """409: another conditional PUT on this key is under way; ask again."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _S3PresignedPut:
+    http: httpx.Client
+    signed_url: str  # a capability: never logged
+    name: str
+
+    def send(self, body: bytes) -> PutOutcome:
+        try:
+            return self._send(body)
+        except _ConflictError:
+            raise LakeUnavailableError(f"{self.name}: other writers keep this key busy") from None
+
+    @stamina.retry(on=_ConflictError, attempts=8, timeout=10.0, wait_initial=0.05, wait_max=1.0)
+    def _send(self, body: bytes) -> PutOutcome:
+        try:
+            answer = self.http.put(self.signed_url, content=body, headers={"If-None-Match": "*"})
+        except httpx.TransportError as error:
+            raise LakeUnavailableError(f"{self.name}: no answer to the commit ({type(error).__name__})") from None
+        if answer.is_success:
+            return PutOutcome.CREATED
+        if answer.status_code == 412:
+            return PutOutcome.EXISTS
+        if answer.status_code == 409:
+            raise _ConflictError
+        code, message = _s3_error(answer)
+        if answer.status_code == 403 and code == "AccessDenied" and "expired" in message.lower():
+            return PutOutcome.EXPIRED
+        if answer.status_code >= 500 or answer.status_code == 429:
+            raise LakeUnavailableError(f"{self.name}: the store answered {answer.status_code} to the commit")
+        raise LakeAccessError(f"{self.name}: the store refuses the commit: {answer.status_code} {code}")
+
+
+def _s3_error(answer: httpx.Response) -> tuple[str, str]:
+    try:
+        root = ElementTree.fromstring(answer.content)  # noqa: S314 - the store is ours; entities are not expanded
+    except ElementTree.ParseError:
+        return "", ""
+    # Some stores put the elements into S3's namespace, some do not.
+    return root.findtext("{*}Code") or "", root.findtext("{*}Message") or ""
