@@ -1,0 +1,77 @@
+"""Fixtures over real servers: one PostgreSQL per session, one fresh database per test."""
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from uuid import uuid4
+
+import pytest
+from pydantic import SecretStr
+
+from control.migrate import migrate
+from resources.database import Database
+from resources.settings import ControlSettings
+from tests.integration.postgres import BIN, postgres
+
+INTERNAL_SECRET = "internal-secret-of-the-tests"
+TEMPLATE = "lakemill_template"
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def _admin(address: str, command: str, *arguments: str) -> None:
+    user, _, place = address.partition("@")
+    host, _, port = place.partition(":")
+    subprocess.run([str(BIN / command), "-h", host, "-p", port, "-U", user, *arguments], check=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_address() -> Iterator[str]:
+    """``user@host:port`` of the session's server; its template database has every table."""
+    with postgres() as address:
+        _admin(address, "createdb", TEMPLATE)
+
+        async def prepare() -> None:
+            db = Database(SecretStr(f"postgresql+asyncpg://{address}/{TEMPLATE}"), statement_seconds=60)
+            await migrate(db)
+            await db.close()
+
+        asyncio.run(prepare())
+        yield address
+
+
+@pytest.fixture
+def empty_database_url(postgres_address: str) -> Iterator[SecretStr]:
+    """A database without any table."""
+    name = f"empty_{uuid4().hex}"
+    _admin(postgres_address, "createdb", name)
+    yield SecretStr(f"postgresql+asyncpg://{postgres_address}/{name}")
+    _admin(postgres_address, "dropdb", "--force", name)
+
+
+@pytest.fixture
+def database_url(postgres_address: str) -> Iterator[SecretStr]:
+    """A migrated database of this test's own."""
+    name = f"test_{uuid4().hex}"
+    _admin(postgres_address, "createdb", "-T", TEMPLATE, name)
+    yield SecretStr(f"postgresql+asyncpg://{postgres_address}/{name}")
+    _admin(postgres_address, "dropdb", "--force", name)
+
+
+@pytest.fixture
+async def db(database_url: SecretStr) -> AsyncIterator[Database]:
+    database = Database(database_url, pool_size=40)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def settings(database_url: SecretStr) -> ControlSettings:
+    return ControlSettings(
+        database_url=database_url,
+        internal_secret=SecretStr(INTERNAL_SECRET),
+        callback_allow=("127.0.0.0/8",),
+    )
