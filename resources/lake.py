@@ -161,8 +161,11 @@ class S3Lake:
         try:
             body: bytes = self._client.get_object(Bucket=self._bucket, Key=key, **options)["Body"].read()
         except (ClientError, BotoCoreError) as error:
-            if isinstance(error, ClientError) and error.response["Error"]["Code"] in _MISSING:
+            code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
+            if code in _MISSING:
                 return None
+            if code == "InvalidRange":  # the end of an empty object
+                return b""
             self._refuse(error, key)
         return body
 
