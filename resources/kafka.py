@@ -1,0 +1,216 @@
+"""The log between the planes: the two ports, how clients are built, and the writing side (``kafka_log`` reads).
+
+LakemillError
+└── RecordLogError        the log cannot be read now; the same call may succeed later
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from time import monotonic
+from typing import Any, Protocol
+
+import structlog
+from kafka import KafkaAdminClient, KafkaProducer
+from kafka.errors import KafkaError
+from kafka.net.compat import KafkaNetClient
+
+from contracts.cursor import Cursor
+from contracts.intake import LogGap, LogPosition, LogRecord
+from contracts.problems import LakemillError
+from resources.settings import KafkaSettings
+
+CONNECT_MS = 5_000
+DELIVERY_MS = 10_000
+CLOSE_SECONDS = 2.0
+
+log = structlog.get_logger(__name__)
+
+
+class RecordLogError(LakemillError):
+    """The log cannot be read. Nothing is lost: the cursor stays where it was."""
+
+    retriable = True
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingRecord:
+    """One record to publish. Records of one key keep their order."""
+
+    key: bytes
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """What one poll found: the records, the cursor behind them, and what the log had dropped before them."""
+
+    records: list[LogRecord]
+    cursor: Cursor
+    gaps: list[LogGap]
+
+
+class RecordLog(Protocol):
+    """Reading by a cursor that the caller keeps."""
+
+    def poll(self, cursor: Cursor, *, wait_seconds: float, max_records: int) -> Polled:
+        """Return what follows ``cursor``: at once when something is there, else after ``wait_seconds``.
+
+        Raises RecordLogError when the log cannot be read; the same cursor can be tried again.
+        """
+        ...
+
+
+class Relay(Protocol):
+    """Writing, acknowledged record by record."""
+
+    async def publish(self, records: Sequence[OutgoingRecord]) -> list[LogPosition | None]:
+        """Return where each record lies, for ever; None means unknown: it may lie there or not, so send it again."""
+        ...
+
+    async def close(self) -> None:
+        """Release the connection; what is still unsent stays unacknowledged."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One incarnation of a topic, as the broker describes it now."""
+
+    id: str
+    partitions: tuple[int, ...]
+
+
+def connect(client: Callable[..., Any], settings: KafkaSettings, **config: Any) -> Any:
+    """Build a Kafka client. Raises KafkaError when no broker answers within five seconds.
+
+    A constructor that fails keeps its network thread running, so the network client is closed here.
+    """
+    networks: list[Any] = []
+
+    def network(**options: Any) -> Any:
+        networks.append(KafkaNetClient(**options))
+        return networks[-1]
+
+    try:
+        return client(
+            bootstrap_servers=settings.kafka_bootstrap.split(","),
+            bootstrap_timeout_ms=CONNECT_MS,
+            request_timeout_ms=CONNECT_MS,
+            reconnect_backoff_max_ms=1_000,
+            kafka_client=network,
+            **config,
+        )
+    except BaseException:
+        for opened in networks:
+            opened.close()
+        raise
+
+
+class Topics:
+    """Asks the broker which incarnation of the topic it has now: never from a cache."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._name = settings.kafka_topic
+        self._admin = connect(KafkaAdminClient, settings)
+
+    def describe(self) -> Topic:
+        """Return the topic. Raises RecordLogError when there is none, KafkaError when no broker answers."""
+        (found,) = self._admin.describe_topics([self._name])
+        if found["error_code"] != 0 or found["topic_id"] is None:
+            raise RecordLogError(f"topic {self._name!r} does not exist on the broker: create it ('lakemill up' does)")
+        return Topic(found["topic_id"], tuple(sorted(part["partition_index"] for part in found["partitions"])))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._admin.close()
+
+
+class KafkaRelay:
+    """An idempotent producer with acks=all, made at the first publish and made anew after any error.
+
+    A position is reported only when the topic had the same id before the first send and after the last acknowledgement:
+    ids are never used twice, so the acknowledged offsets belong to that id and to no recreated topic.
+    """
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._lock = Lock()
+        self._link: _ProducerLink | None = None
+
+    async def publish(self, records: Sequence[OutgoingRecord]) -> list[LogPosition | None]:
+        """Send all records and wait for their acknowledgements, about 12 s at most, off the event loop."""
+        return await asyncio.to_thread(self._publish, records) if records else []
+
+    async def close(self) -> None:
+        """Close the producer within a few seconds."""
+        await asyncio.to_thread(self._drop)
+
+    def _publish(self, records: Sequence[OutgoingRecord]) -> list[LogPosition | None]:
+        with self._lock:
+            try:
+                if self._link is None:
+                    self._link = _ProducerLink(self._settings)
+                positions = self._link.send(records)
+            except (KafkaError, RecordLogError, OSError) as error:
+                log.warning("relay_unavailable", error=str(error), records=len(records))
+                positions = [None] * len(records)
+            if None in positions:
+                self._drop()
+            return positions
+
+    def _drop(self) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            link.close()
+
+
+class _ProducerLink:
+    """One producer session, bound to one incarnation of the topic."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._name = settings.kafka_topic
+        self._topics = Topics(settings)
+        try:
+            self._topic_id = self._topics.describe().id
+            self._producer = connect(
+                KafkaProducer,
+                settings,
+                acks="all",
+                enable_idempotence=True,  # explicit, so that a conflicting setting raises instead of turning it off
+                max_block_ms=10_000,
+                delivery_timeout_ms=DELIVERY_MS,
+                allow_auto_create_topics=False,
+            )
+        except BaseException:
+            self._topics.close()
+            raise
+
+    def send(self, records: Sequence[OutgoingRecord]) -> list[LogPosition | None]:
+        """Send and await all. Raises KafkaError when even that could not be tried."""
+        futures = [self._producer.send(self._name, key=record.key, value=record.value) for record in records]
+        # The producer fails what it cannot deliver in time, so waiting a little longer leaves nothing open.
+        deadline = monotonic() + DELIVERY_MS / 1000 + CLOSE_SECONDS
+        positions = [self._position(future, deadline) for future in futures]
+        now = self._topics.describe()
+        if now.id != self._topic_id:
+            log.error("topic_recreated", topic=self._name, was=self._topic_id, now=now.id, unconfirmed=len(records))
+            return [None] * len(records)
+        return positions
+
+    def _position(self, future: Any, deadline: float) -> LogPosition | None:
+        try:
+            metadata = future.get(timeout=max(0.0, deadline - monotonic()))
+        except KafkaError as error:
+            log.warning("record_unconfirmed", error=str(error))
+            return None
+        return LogPosition(topic_id=self._topic_id, partition=metadata.partition, offset=metadata.offset)
+
+    def close(self) -> None:
+        """Close both connections; a producer that cannot finish in time is left to its own delivery timeout."""
+        try:
+            self._producer.close(timeout=CLOSE_SECONDS)
+        except KafkaError as error:
+            log.warning("producer_not_closed", error=str(error))
+        self._topics.close()
