@@ -46,8 +46,8 @@ def land_tpch(landing: Lake, *, scale: float) -> Iterator[Landed]:
 
     generator = Path(sys.executable).parent / "tpchgen-cli"
     with tempfile.TemporaryDirectory(prefix="lakemill-tpch-") as folder:
-        command = [str(generator), "-s", str(scale), "--format", "parquet", "--tables", ",".join(TPCH_TABLES)]
-        subprocess.run([*command, "--output-dir", folder], check=True, capture_output=True)  # noqa: S603 - our own venv
+        command = [str(generator), "parquet", "-s", str(scale), f"--tables={','.join(TPCH_TABLES)}"]
+        subprocess.run([*command, f"--output-dir={folder}"], check=True, capture_output=True)  # noqa: S603 - our own venv
         for table in TPCH_TABLES:
             coordinate = Coordinate("tpch", f"sf{scale:g}", table)
             file = Path(folder) / f"{table}.parquet"
