@@ -3,18 +3,23 @@
 Statements are SQLAlchemy Core and live in ``control/``; this module only opens connections.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
+import asyncpg
 from pydantic import SecretStr
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from contracts.problems import LakemillError
 
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 5
+# SQLSTATE classes: connection lost, transaction rolled back (deadlock), resources exhausted, operator intervention
+# (shutdown, starting up, statement timeout).
+_NOT_NOW = ("08", "40", "53", "57")
 
 
 class DatabaseUnavailableError(LakemillError):
@@ -51,31 +56,31 @@ class Database:
 
         Raises DatabaseUnavailableError when the server cannot be reached or breaks off.
         """
-        try:
+        with _answering():
             async with self._engine.begin() as connection:
                 yield connection
-        except (OperationalError, InterfaceError, OSError, TimeoutError) as error:
-            raise DatabaseUnavailableError(f"the database does not answer ({type(error).__name__})") from error
-        except DBAPIError as error:
-            if error.connection_invalidated:
-                raise DatabaseUnavailableError("the database broke off the connection") from error
-            raise
 
     @asynccontextmanager
     async def exclusive(self, lock: int) -> AsyncIterator[bool]:
         """Try to hold the advisory lock ``lock`` for the block; yields whether this process holds it.
 
         The lock belongs to a connection of its own, not to a transaction, so that nothing is left open while the block
-        waits for Kafka. A dead process loses it with its connection.
+        waits for Kafka. A dead process loses it with its connection. Raises DatabaseUnavailableError.
         """
-        async with self._engine.connect() as connection:
-            await connection.execution_options(isolation_level="AUTOCOMMIT")
-            held = bool(await connection.scalar(select(func.pg_try_advisory_lock(lock))))
+        with _answering():
+            connection = await self._engine.connect()
+        try:
+            with _answering():
+                await connection.execution_options(isolation_level="AUTOCOMMIT")
+                held = bool(await connection.scalar(select(func.pg_try_advisory_lock(lock))))
             try:
                 yield held
             finally:
                 if held:
-                    await connection.scalar(select(func.pg_advisory_unlock(lock)))
+                    with _answering():
+                        await connection.scalar(select(func.pg_advisory_unlock(lock)))
+        finally:
+            await connection.close()
 
     async def ping(self) -> None:
         """Return when the server answers. Raises DatabaseUnavailableError."""
@@ -85,3 +90,19 @@ class Database:
     async def close(self) -> None:
         """Close every connection."""
         await self._engine.dispose()
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Translate what says "not now" into DatabaseUnavailableError; let errors of the statement itself pass."""
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeoutError, OSError, TimeoutError) as error:
+        raise DatabaseUnavailableError(f"the database does not answer ({type(error).__name__})") from error
+    except (DBAPIError, asyncpg.PostgresError) as error:
+        # Errors while connecting arrive as asyncpg's own.
+        origin = error.orig if isinstance(error, DBAPIError) else error
+        sqlstate = str(getattr(origin, "sqlstate", None) or "")
+        if sqlstate.startswith(_NOT_NOW) or (isinstance(error, DBAPIError) and error.connection_invalidated):
+            raise DatabaseUnavailableError(f"the database does not serve this now ({sqlstate})") from error
+        raise
