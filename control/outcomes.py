@@ -12,7 +12,6 @@ import structlog
 from sqlalchemy import RowMapping, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from contracts.problems import LakemillError
 from contracts.reasons import Reason, ReasonCode
 from contracts.states import ACTIVE, State
 from contracts.storage import CorruptSnapshotError
@@ -20,6 +19,7 @@ from control.snapshots import CommitReader, Published, coordinate_of, read_commi
 from control.tables import process_events, processes
 from control.transitions import lock, move, next_attempt, note
 from resources.database import Database
+from resources.lake import LakeError
 from resources.settings import ControlSettings
 
 log = structlog.get_logger(__name__)
@@ -162,9 +162,7 @@ async def _due(conn: AsyncConnection, process_id: UUID, settings: ControlSetting
 async def _settled(db: Database, lake: CommitReader, process_id: UUID) -> bool:
     try:
         return await settle_by_commit(db, lake, process_id)
-    except LakemillError as error:
-        if not error.retriable:
-            raise
+    except LakeError as error:
         log.warning("commit.unreadable", process_id=str(process_id), error=str(error))
         return False
 
@@ -172,9 +170,7 @@ async def _settled(db: Database, lake: CommitReader, process_id: UUID) -> bool:
 async def _finish_now(db: Database, lake: CommitReader, process_id: UUID, settings: ControlSettings) -> None:
     try:
         await finish_pending(db, lake, process_id, settings=settings)
-    except LakemillError as error:
-        if not error.retriable:
-            raise
+    except LakeError as error:
         log.warning("end.postponed", process_id=str(process_id), error=str(error))
 
 

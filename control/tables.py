@@ -41,7 +41,7 @@ JSONB = _JSONB(none_as_null=True)  # Python's None is SQL's NULL, never JSON's n
 # JSONB would rewrite numbers (1e16, -0.0) and reorder keys; what is hashed or repeated must come back as written.
 VERBATIM = JSON(none_as_null=True)
 
-_ACTIVE_SQL = text("state IN ({})".format(", ".join(f"'{state.value}'" for state in sorted(ACTIVE))))
+ACTIVE_SQL = text("state IN ({})".format(", ".join(f"'{state.value}'" for state in sorted(ACTIVE))))
 
 
 def _now(name: str) -> Column[datetime]:
@@ -132,9 +132,9 @@ processes = Table(
         "data_version",
         "dataset",
         unique=True,
-        postgresql_where=_ACTIVE_SQL,
+        postgresql_where=ACTIVE_SQL,
     ),
-    Index("ix_processes_active", "updated_at", postgresql_where=_ACTIVE_SQL),
+    Index("ix_processes_active", "updated_at", postgresql_where=ACTIVE_SQL),
     Index("ix_processes_tenant_id_id", "tenant_id", "id"),
     Index("ix_processes_coordinate", "entity_id", "data_version", "dataset"),
 )

@@ -83,7 +83,7 @@ async def enqueue(conn: AsyncConnection, process_id: UUID, attempt: int) -> None
 
 async def note(
     conn: AsyncConnection,
-    row: RowMapping,
+    row: RowMapping | Mapping[str, Any],
     *,
     kind: str,
     actor: str,

@@ -1,0 +1,115 @@
+"""What the API shows of a process: the first answer to a submit, the full view, and one page of a list."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from contracts.callbacks import Artifact
+from contracts.identity import SafeId, SafeName
+from contracts.messages import ResourceProfile, RunStatus
+from contracts.reasons import Reason
+from contracts.states import State
+
+MAX_PAGE = 200
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Accepted(_Frozen):
+    """The answer to an accepted submit; the same bytes for every repetition of its Idempotency-Key."""
+
+    process_id: UUID
+    state: State
+    entity_id: SafeId
+    data_version: SafeId
+    action: SafeName
+    dataset: SafeName
+    accepted_at: datetime
+    deadline_at: datetime
+    links: dict[str, str]
+
+
+class TimelineEntry(_Frozen):
+    """One stage that a process has reached. ``seconds`` is the time since the entry before it."""
+
+    stage: str
+    attempt: int
+    at: datetime
+    seconds: float
+    detail: dict[str, Any] = Field(default_factory=dict)
+
+
+class Blocked(_Frozen):
+    """Why a process does not go on right now. ``position`` counts the processes before it, when that is known."""
+
+    code: str
+    message: str
+    position: int | None = None
+
+
+class GrantedProfile(_Frozen):
+    """What was asked for, what was granted, and why."""
+
+    requested: ResourceProfile | SafeName | None
+    granted: ResourceProfile
+    reason: str
+
+
+class CallbackStatus(_Frozen):
+    """How the delivery of the callback stands."""
+
+    webhook_id: UUID
+    url: str
+    state: str
+    tries: int
+    last_status: int | None
+    last_error: str | None
+    delivered_at: datetime | None
+
+
+class RunUnavailable(_Frozen):
+    """Dagster's storage could not be read; the process itself is not affected."""
+
+    status: str = "unavailable"
+
+
+class ProcessSummary(_Frozen):
+    """One process in a list."""
+
+    process_id: UUID
+    entity_id: str
+    data_version: str
+    action: str
+    dataset: str
+    state: State
+    reason: Reason | None
+    attempt: int
+    priority: int
+    accepted_at: datetime
+    finished_at: datetime | None
+
+
+class ProcessView(ProcessSummary):
+    """Everything about one process."""
+
+    deadline_at: datetime
+    profile: GrantedProfile
+    blocked_by: Blocked | None
+    launch_id: UUID | None
+    run: RunStatus | RunUnavailable | None
+    snapshot: Artifact | None
+    metrics: dict[str, Any]
+    """Rows, bytes, files, checks and resources of the snapshot, as its commit tells them."""
+    callback: CallbackStatus | None
+    timeline: list[TimelineEntry]
+
+
+class ProcessPage(_Frozen):
+    """One page, newest first. ``next_cursor`` is null on the last one."""
+
+    processes: list[ProcessSummary]
+    next_cursor: str | None
