@@ -109,9 +109,7 @@ class HttpControlPlane:
         try:
             return model.model_validate_json(answer.content)
         except ValidationError as error:
-            raise ControlPlaneRefusedError(
-                f"{method} {path}: the answer does not fit: {error}"
-            ) from error
+            raise ControlPlaneRefusedError(f"{method} {path}: the answer does not fit: {error}") from error
 
     def _send(self, method: str, path: str, body: BaseModel | None = None) -> httpx.Response:
         content = body.model_dump_json().encode() if body else b""

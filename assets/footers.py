@@ -1,0 +1,124 @@
+"""What the end of a Parquet file says: its schema, rows, null counts, and the bounds that readers may skip rows by."""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from assets.schema import Column, Schema
+from contracts.storage import CorruptSnapshotError
+from resources.lake import Lake, ObjectInfo, ObjectMissingError
+
+_TAIL_BYTES = 64 * 1024
+_TRAILER_BYTES = 8
+_MAX_FOOTER_BYTES = 64 * 1024 * 1024
+_READERS = 16
+_BOUNDED = {"byte", "short", "integer", "long", "date"}  # and decimals; strings and timestamps may be truncated
+_NAMES = {
+    pa.bool_(): "boolean",
+    pa.int8(): "byte",
+    pa.int16(): "short",
+    pa.int32(): "integer",
+    pa.int64(): "long",
+    pa.float32(): "float",
+    pa.float64(): "double",
+    pa.string(): "string",
+    pa.large_string(): "string",
+    pa.string_view(): "string",
+    pa.binary(): "binary",
+    pa.large_binary(): "binary",
+    pa.date32(): "date",
+    pa.timestamp("us", "UTC"): "timestamp",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Footer:
+    """One Parquet file as its footer describes it. ``null_counts`` lacks columns that the writer did not count."""
+
+    key: str
+    size: int
+    schema: Schema
+    rows: int
+    null_counts: dict[str, int]
+    min_values: dict[str, Any]
+    max_values: dict[str, Any]
+
+
+def read_footers(lake: Lake, objects: Iterable[ObjectInfo]) -> list[Footer]:
+    """Read many footers at once, in the order of ``objects``. Raises CorruptSnapshotError and the lake's errors."""
+    with ThreadPoolExecutor(_READERS, thread_name_prefix="footers") as pool:
+        return list(pool.map(lambda found: read_footer(lake, found), objects))
+
+
+def read_footer(lake: Lake, found: ObjectInfo) -> Footer:
+    """Read one footer. Raises CorruptSnapshotError when the file is missing, cut short or not Parquet."""
+    metadata = _metadata(lake, found)
+    schema = Schema(tuple(Column(field.name, _type_name(field.type)) for field in metadata.schema.to_arrow_schema()))
+    nulls: dict[str, int] = {}
+    low: dict[str, Any] = {}
+    high: dict[str, Any] = {}
+    for index, column in enumerate(schema.columns):
+        statistics = [metadata.row_group(group).column(index).statistics for group in range(metadata.num_row_groups)]
+        if all(part is not None and part.has_null_count for part in statistics):
+            nulls[column.name] = sum(part.null_count for part in statistics)
+            if bounds := _bounds(column.type, statistics, metadata):
+                low[column.name], high[column.name] = bounds
+    return Footer(found.key, found.size, schema, metadata.num_rows, nulls, low, high)
+
+
+def _metadata(lake: Lake, found: ObjectInfo) -> Any:
+    where = lake.url(found.key)
+    try:
+        tail = lake.tail(found.key, min(_TAIL_BYTES, found.size))
+        length = int.from_bytes(tail[-_TRAILER_BYTES:-4], "little") + _TRAILER_BYTES
+        if tail[-4:] != b"PAR1" or length > min(found.size, _MAX_FOOTER_BYTES):
+            raise CorruptSnapshotError(f"{where} does not end like a Parquet file")
+        if length > len(tail):
+            tail = lake.tail(found.key, length)
+        return pq.read_metadata(pa.BufferReader(tail))
+    except ObjectMissingError as error:
+        raise CorruptSnapshotError(str(error)) from error
+    except (pa.ArrowException, OSError) as error:
+        raise CorruptSnapshotError(f"{where} is not a readable Parquet file: {error}") from error
+
+
+def _type_name(kind: pa.DataType) -> str:
+    if pa.types.is_decimal(kind):
+        return f"decimal({kind.precision},{kind.scale})"
+    return _NAMES.get(kind, str(kind))
+
+
+def _bounds(kind: str, statistics: list[Any], metadata: Any) -> tuple[Any, Any] | None:
+    if kind not in _BOUNDED and not kind.startswith("decimal"):
+        return None
+    filled = [
+        part
+        for group, part in enumerate(statistics)
+        if part.null_count < metadata.row_group(group).num_rows  # a group of nulls has no bounds
+    ]
+    if not filled or not all(part.has_min_max for part in filled):
+        return None
+    low, high = encode_bound(min(part.min for part in filled)), encode_bound(max(part.max for part in filled))
+    return None if low is None or high is None else (low, high)
+
+
+def encode_bound(value: object) -> int | float | str | None:
+    """Return a bound as Delta's statistics spell it, or None when JSON could only carry it rounded.
+
+    A rounded bound would make readers skip rows that match.
+    """
+    if isinstance(value, int):
+        return value
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        number = float(value)
+        text = repr(number)
+        return number if "e" not in text and Decimal(text) == value else None
+    return None

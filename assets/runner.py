@@ -1,0 +1,226 @@
+"""One execution of one action at one coordinate: steps 6 to 10 of a process's life (docs/architecture.md).
+
+Gate, inputs, Spark, write, audit, commit, report. The collaborators are passed in; nothing here knows Dagster. Whatever
+goes wrong is told to the control plane with its reason and raised again, so that the run fails too.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import structlog
+from pydantic import BaseModel, ValidationError
+
+from assets.audit import count_duplicates, measure
+from assets.committer import data_files, finished_files
+from assets.declaration import Action
+from assets.errors import ActionContractError, ActionRaisedError, AlreadyPublishedError
+from assets.failures import reason_for
+from assets.inputs import Input, input_bytes, input_used, resolve_inputs
+from assets.publication import Publisher
+from assets.schema import Schema
+from assets.snapshots import Snapshot, find_snapshot, read_files
+from assets.task import Published, Task, Tools
+from contracts.commit import Commit, Provenance, digest
+from contracts.identity import Coordinate, new_token
+from contracts.messages import ResourceProfile
+from contracts.reasons import Reason
+from contracts.reports import Event, Member, Report
+from contracts.storage import CorruptSnapshotError, token_prefix
+from contracts.strict_json import canonical
+from resources.control_plane import AttemptSupersededError, ControlPlaneError
+from resources.faults import crash_point
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+__all__ = ["Published", "Task", "Tools", "run_member", "run_operator"]
+
+_log = structlog.get_logger()
+
+
+def run_member(member: Member, *, run_id: str, action: Action, tools: Tools) -> Published:
+    """Compute and publish one attempt of a launch.
+
+    Raises AttemptSupersededError when the attempt is no longer wanted, and every error that ended it otherwise.
+    """
+    task = Task(
+        action=action,
+        coordinate=Coordinate(member.entity_id, member.data_version, member.dataset),
+        run_id=run_id,
+        profile=member.profile,
+        params=member.params,
+        inputs=member.inputs,
+        process_id=member.process_id,
+        attempt=member.attempt,
+        tenant=member.tenant,
+    )
+    return _Run(task, tools).execute()
+
+
+def run_operator(
+    action: Action, entity_id: str, data_version: str, *, run_id: str, profile: ResourceProfile, tools: Tools
+) -> Published:
+    """Compute and publish for an operator who started the run by hand. Raises every error that ended it."""
+    coordinate = Coordinate(entity_id, data_version, action.output)
+    return _Run(Task(action=action, coordinate=coordinate, run_id=run_id, profile=profile), tools).execute()
+
+
+@runtime_checkable
+class _Frame(Protocol):
+    schema: Any
+    write: Any
+
+
+class _Run:
+    """One execution; ``execute`` is called once."""
+
+    def __init__(self, task: Task, tools: Tools) -> None:
+        self._task = task
+        self._tools = tools
+        self._token = new_token(str(task.process_id or task.run_id), task.attempt or 0)
+        self._folder = token_prefix(task.coordinate, self._token)
+        self._stages: dict[str, datetime] = {}
+        self._in_action = False
+
+    def execute(self) -> Published:
+        try:
+            self._reach("run_started")
+            self._tell(Event.STARTED)
+            return self._earlier() or self._compute()
+        except AttemptSupersededError:
+            raise
+        except BaseException as error:
+            self._tell_failure(reason_for(error, in_action=self._in_action), error)
+            raise
+
+    def _earlier(self) -> Published | None:
+        """Return the snapshot of this process's own earlier attempt; raise when the coordinate is somebody else's."""
+        try:
+            found = find_snapshot(self._tools.lake, self._task.coordinate)
+        except CorruptSnapshotError as error:
+            raise AlreadyPublishedError(f"something else lies at the coordinate: {error}") from error
+        if found is None:
+            return None
+        if self._task.process_id is None or found.commit.provenance.process_id != self._task.process_id:
+            raise AlreadyPublishedError(f"{self._task.coordinate} is published already: see {found.url}")
+        return self._succeeded(found)
+
+    def _compute(self) -> Published:
+        task, tools = self._task, self._tools
+        params = self._params()
+        inputs = resolve_inputs(task.action, task.coordinate, task.inputs, lake=tools.lake, landing=tools.landing)
+        self._reach("inputs_resolved")
+        spark = tools.sessions.open(task.profile)
+        self._reach("spark_ready")
+        self._in_action = True
+        frame = self._transform(spark, inputs, params)
+        crash_point("J2")
+        frame.write.mode("errorifexists").parquet(tools.lake.spark_url(self._folder))
+        self._in_action = False
+        crash_point("J5")
+        self._reach("written")
+        commit = self._audit(spark, inputs, params)
+        publisher = Publisher(tools.lake, tools.permit_seconds, tools.clock, tools.sleep)
+        publisher.publish(commit, lambda: self._tell(Event.COMMITTING))
+        body = commit.encode()
+        return self._succeeded(Snapshot(tools.lake, commit, digest(body), task.action.schema))
+
+    def _params(self) -> BaseModel:
+        try:
+            return self._task.action.params_model.model_validate_json(canonical(dict(self._task.params)))
+        except ValidationError as error:
+            problems = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+            raise ActionContractError(
+                f"the parameters do not fit action {self._task.action.name}: {problems}"
+            ) from error
+
+    def _transform(self, spark: "SparkSession", inputs: Mapping[str, Input], params: BaseModel) -> "DataFrame":
+        action = self._task.action
+        arguments: dict[str, Any] = {name: source.to_spark(spark) for name, source in inputs.items()}
+        if action.takes_params:
+            arguments["params"] = params
+        try:
+            frame = action(**arguments)
+        except SystemExit as error:  # an early exit, even with code 0, is no result
+            raise ActionRaisedError(f"action {action.name} ended the interpreter (SystemExit: {error.code})") from error
+        if not isinstance(frame, _Frame):
+            raise ActionContractError(f"action {action.name} returned {type(frame).__name__}; return a Spark DataFrame")
+        if difference := action.schema.difference(Schema.from_json(frame.schema.json())):
+            raise ActionContractError(f"action {action.name}: {difference}; end it with a select of '{action.schema}'")
+        return frame
+
+    def _audit(self, spark: "SparkSession", inputs: Mapping[str, Input], params: BaseModel) -> Commit:
+        task, lake, schema = self._task, self._tools.lake, self._task.action.schema
+        footers = finished_files(lake, self._folder)
+        files = data_files(footers, self._folder, schema)
+        written = read_files(spark, schema, [lake.spark_url(footer.key) for footer in footers])
+        checks = measure(task.action.checks, footers, count_duplicates(written))
+        self._reach("audited")
+        provenance = Provenance(
+            token=self._token,
+            run_id=task.run_id,
+            process_id=task.process_id,
+            attempt=task.attempt,
+            tenant=task.tenant,
+            action=task.action.name,
+            action_digest=task.action.digest,
+            inputs={name: input_used(source) for name, source in inputs.items()},
+            params=params.model_dump(mode="json"),
+            checks=checks,
+            resources={
+                "granted": task.profile.model_dump(),
+                "input_bytes": input_bytes(inputs),
+                **self._tools.sessions.usage(),
+            },
+            stages=self._stages,
+        )
+        return Commit(
+            coordinate=task.coordinate,
+            committed_at=self._now(),
+            schema_string=schema.to_json(),
+            files=files,
+            provenance=provenance,
+        )
+
+    def _succeeded(self, snapshot: Snapshot) -> Published:
+        crash_point("J7")
+        try:
+            self._tell(Event.SUCCEEDED if self._task.process_id else Event.PUBLISHED)
+        except ControlPlaneError as error:
+            # The commit is the truth; the control plane finds it without us.
+            _log.warning("published_but_not_reported", coordinate=str(self._task.coordinate), error=str(error))
+        return Published(snapshot.commit, snapshot.digest, snapshot.url, dict(self._stages))
+
+    def _tell_failure(self, reason: Reason, error: BaseException) -> None:
+        try:
+            self._tell(Event.FAILED, reason)
+        except ControlPlaneError as unheard:
+            error.add_note(f"and the failure could not be reported: {unheard}")
+
+    def _tell(self, event: Event, reason: Reason | None = None) -> None:
+        task = self._task
+        if task.process_id is None and event is not Event.PUBLISHED:
+            return  # nobody waits for an operator's run
+        report = Report(
+            event=event,
+            at=self._now(),
+            run_id=task.run_id,
+            process_id=task.process_id,
+            attempt=task.attempt,
+            token=self._token if event is Event.COMMITTING else None,
+            reason=reason,
+            stages=self._stages,
+        )
+        if event is Event.PUBLISHED:
+            place = task.coordinate
+            report = report.model_copy(
+                update={"entity_id": place.entity_id, "data_version": place.data_version, "dataset": place.dataset}
+            )
+        self._tools.control.report(report)
+
+    def _reach(self, stage: str) -> None:
+        self._stages[stage] = self._now()
+
+    def _now(self) -> datetime:
+        return self._tools.clock()

@@ -1,0 +1,68 @@
+"""What one execution is given, and what it gives back."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+from uuid import UUID
+
+from assets.declaration import Action
+from contracts.commit import Commit
+from contracts.identity import Coordinate
+from contracts.messages import InputRef, ResourceProfile
+from resources.control_plane import ControlPlane
+from resources.lake import Lake
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+class Sessions(Protocol):
+    """Where Spark comes from (resources.spark.SparkSessions)."""
+
+    def open(self, profile: ResourceProfile) -> "SparkSession":
+        """Return a session started for ``profile``."""
+        ...
+
+    def usage(self) -> dict[str, float]:
+        """Return what Spark has used so far."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """Everything a run talks to."""
+
+    control: ControlPlane
+    lake: Lake
+    landing: Lake
+    sessions: Sessions
+    permit_seconds: int = 120
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    sleep: Callable[[float], None] = time.sleep
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What one execution computes. Without a ``process_id`` it is an operator's."""
+
+    action: Action
+    coordinate: Coordinate
+    run_id: str
+    profile: ResourceProfile
+    params: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, InputRef] = field(default_factory=dict)
+    process_id: UUID | None = None
+    attempt: int | None = None
+    tenant: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The snapshot that a run has published, with the times of its stages."""
+
+    commit: Commit
+    digest: str
+    url: str
+    stages: dict[str, datetime]
