@@ -30,10 +30,8 @@ def count_duplicates(written: "DataFrame") -> CountDuplicates:
     """Return the count over ``written``; each call is one Spark job over the named columns only."""
 
     def count(columns: tuple[str, ...]) -> int:
-        from pyspark.sql import functions as F  # noqa: N812, PLC0415 - Spark's own custom; only runs need it
-
-        groups = written.groupBy(*columns).agg(F.count(F.lit(1)).alias("rows"))
-        surplus = groups.agg(F.sum(F.col("rows") - 1).alias("surplus")).first()
+        groups = written.groupBy(*columns).count()
+        surplus = groups.selectExpr("sum(`count` - 1) AS surplus").first()
         return int(surplus["surplus"] or 0) if surplus else 0
 
     return count

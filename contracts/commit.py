@@ -11,13 +11,15 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 from uuid import UUID, uuid5
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from contracts.identity import TOKEN_PATTERN, Coordinate
 from contracts.storage import MAX_FILES, STORAGE_CONTRACT_VERSION, CorruptSnapshotError
+from contracts.strict_json import loads
 
 PROTOCOL = {"minReaderVersion": 1, "minWriterVersion": 7, "writerFeatures": ["appendOnly", "lakemillSealed"]}
 _TABLE_NAMESPACE = UUID("6f0f3b1e-6f3c-5a53-9d0b-1d8f3a0c7a11")
+_SINGLE_ACTIONS = {"commitInfo", "protocol", "metaData"}
 _JSON_FIELDS = {"inputs", "params", "checks", "resources", "stages"}
 _FILE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._=-]*(/[A-Za-z0-9][A-Za-z0-9._=-]*)*\.parquet\Z")
 
@@ -136,9 +138,7 @@ class Commit(_Frozen):
     def parse(cls, data: bytes, coordinate: Coordinate) -> Self:
         """Read a commit back. Raises CorruptSnapshotError when it is not ours, not whole, or names foreign files."""
         try:
-            actions = [json.loads(line) for line in data.splitlines()]
-            found: dict[str, Any] = {kind: body for action in actions for kind, body in action.items()}
-            adds = [action["add"] for action in actions if "add" in action]
+            found, adds = _actions(data)
             if found["protocol"] != PROTOCOL:
                 raise CorruptSnapshotError(f"{coordinate}: the commit is not sealed by Lakemill")
             properties = found["metaData"]["configuration"]
@@ -148,16 +148,31 @@ class Commit(_Frozen):
                 coordinate=coordinate,
                 committed_at=datetime.fromtimestamp(found["commitInfo"]["timestamp"] / 1000, UTC),
                 schema_string=found["metaData"]["schemaString"],
-                files=[_file(add, provenance.token) for add in adds],
+                files=_files(adds, provenance.token),
                 provenance=provenance,
             )
-        except (KeyError, TypeError, AttributeError, ValueError, ValidationError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError, OSError) as error:
             raise CorruptSnapshotError(f"{coordinate}: the commit cannot be read: {error}") from error
 
 
 def digest(data: bytes) -> str:
     """Return SHA-256 (hex) of a commit's bytes: the snapshot's fingerprint, because the commit names every file."""
     return hashlib.sha256(data).hexdigest()
+
+
+def _actions(data: bytes) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Split a log entry into its single actions by kind, and its files. Raises ValueError for any other action."""
+    single: dict[str, Any] = {}
+    adds: list[dict[str, Any]] = []
+    for line in data.splitlines():
+        ((kind, body),) = loads(line).items()
+        if kind == "add":
+            adds.append(body)
+        elif kind in _SINGLE_ACTIONS and kind not in single:
+            single[kind] = body
+        else:
+            raise ValueError(f"action {str(kind)[:40]!r} has no place in a sealed commit")
+    return single, adds
 
 
 def _properties(provenance: Provenance) -> dict[str, str]:
@@ -172,7 +187,7 @@ def _properties(provenance: Provenance) -> dict[str, str]:
 def _provenance(properties: dict[str, str]) -> Provenance:
     known = {name: properties.get(f"lakemill.{name}") for name in Provenance.model_fields}
     return Provenance.model_validate(
-        {name: json.loads(text) if text and name in _JSON_FIELDS else text for name, text in known.items()}
+        {name: loads(text.encode()) if text and name in _JSON_FIELDS else text for name, text in known.items()}
     )
 
 
@@ -184,11 +199,18 @@ def _check_ownership(properties: dict[str, str], coordinate: Coordinate) -> None
         raise CorruptSnapshotError(f"{coordinate}: the commit belongs to {properties['lakemill.coordinate']}")
 
 
+def _files(adds: list[dict[str, Any]], token: str) -> list[DataFile]:
+    files = [_file(add, token) for add in adds]
+    if len({file.name for file in files}) != len(files):
+        raise ValueError("a file stands in it twice")
+    return files
+
+
 def _file(add: dict[str, Any], token: str) -> DataFile:
     folder, _, name = add["path"].partition("/")
     if folder != token or not _FILE_NAME.match(name):
         raise ValueError(f"file {add['path']!r} lies outside the token folder")
-    stats = json.loads(add["stats"])
+    stats = loads(add["stats"].encode())
     return DataFile(
         name=name,
         size=add["size"],
