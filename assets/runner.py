@@ -20,7 +20,7 @@ from assets.inputs import Input, input_bytes, input_used, resolve_inputs
 from assets.publication import Publisher
 from assets.schema import Schema
 from assets.snapshots import Snapshot, find_snapshot, read_files
-from assets.task import Published, Task, Tools
+from assets.task import Published, Sessions, Task, Tools
 from contracts.commit import Commit, Provenance, digest
 from contracts.identity import Coordinate, new_token
 from contracts.messages import ResourceProfile
@@ -34,7 +34,7 @@ from resources.faults import crash_point
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-__all__ = ["Published", "Task", "Tools", "run_member", "run_operator"]
+__all__ = ["Published", "Sessions", "Task", "Tools", "run_member", "run_operator"]
 
 _log = structlog.get_logger()
 
