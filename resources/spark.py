@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,9 +52,12 @@ class SparkUnavailableError(LakemillError):
 class SparkSessions:
     """The SparkSession of this process. One JVM, one profile; not for many threads."""
 
-    def __init__(self, settings: ComputeSettings) -> None:
-        """Remember the settings; nothing starts yet."""
+    def __init__(
+        self, settings: ComputeSettings, *, start: Callable[[dict[str, str]], "SparkSession"] | None = None
+    ) -> None:
+        """Remember the settings; nothing starts yet. ``start`` makes the session of a configuration."""
         self._settings = settings
+        self._build = start or _build
         self._session: SparkSession | None = None
         self._profile: ResourceProfile | None = None
         self._scratch: Path | None = None
@@ -79,16 +83,13 @@ class SparkSessions:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _start(self, profile: ResourceProfile) -> "SparkSession":
-        from pyspark.sql import SparkSession  # noqa: PLC0415 - only runs need Spark
-
         if not any(self._settings.jars_dir.glob("spark-hadoop-cloud_*.jar")):
             raise SparkUnavailableError(f"no committer jar in {self._settings.jars_dir}; run 'lakemill setup'")
         # Python workers must find the packages that this process has.
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         self._scratch = Path(tempfile.mkdtemp(prefix="lakemill-spark-"))
-        builder = SparkSession.builder.config(map=dict(spark_config(self._settings, profile, self._scratch)))
         try:
-            session = builder.getOrCreate()
+            session = self._build(spark_config(self._settings, profile, self._scratch))
             give_access(session, self._settings)
             assert_committer(session)
         except Exception as error:
@@ -97,6 +98,12 @@ class SparkSessions:
                 raise
             raise SparkUnavailableError(f"Spark did not start: {type(error).__name__}: {error}") from error
         return session
+
+
+def _build(config: dict[str, str]) -> "SparkSession":
+    from pyspark.sql import SparkSession  # noqa: PLC0415 - only runs need Spark
+
+    return SparkSession.builder.config(map=dict(config)).getOrCreate()
 
 
 def spark_config(settings: ComputeSettings, profile: ResourceProfile, scratch: Path) -> dict[str, str]:
