@@ -1,0 +1,42 @@
+"""The control plane's servers: migrations first, then the API and the worker; last, the catalogue of actions."""
+
+from deploy.local import probes
+from deploy.local.ports import HOST
+from deploy.local.server import Server, Step
+from deploy.local.site import Site
+
+
+def migrations(site: Site) -> Step:
+    """Return the step that brings the control plane's tables up to date."""
+    return Step("migrations", site.python("-m", "control.migrate"), needs=("postgres",))
+
+
+def api(site: Site) -> Server:
+    """Return the REST API; ready when it reaches its database."""
+    port = site.ports.of("api")
+    options = ("--factory", "--host", HOST, "--port", str(port), "--timeout-graceful-shutdown", "5")
+    return Server(
+        name="api",
+        command=site.python("-m", "uvicorn", "api.app:create_app", *options),
+        address=f"http://{site.ports.address('api')}",
+        is_ready=lambda _: probes.http_ok(HOST, port, "/readyz"),
+        needs=("migrations", "orphans"),
+    )
+
+
+def worker(site: Site) -> Server:
+    """Return the worker; ready when its heartbeat file is younger than its start."""
+    heartbeat = site.state_dir / "worker.heartbeat"
+    return Server(
+        name="worker",
+        command=site.python("-m", "control.worker"),
+        address="",
+        is_ready=lambda started_at: probes.newer_than(heartbeat, started_at),
+        needs=("migrations", "orphans", "kafka", "s3"),
+        env={"LAKEMILL_WORKER_HEARTBEAT_FILE": str(heartbeat)},
+    )
+
+
+def publish(site: Site) -> Step:
+    """Return the step that tells the API which actions this repository offers."""
+    return Step("publish", site.python("-m", "assets.publish"), needs=("api",))
