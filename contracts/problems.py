@@ -126,6 +126,10 @@ PROBLEMS: dict[str, Problem] = {
         ),
         Problem("too_many_requests", 429, "Too many requests", "Wait 'Retry-After' seconds."),
         Problem("recovering", 503, "The control plane is being rebuilt", "Try again later; nothing was accepted."),
+        Problem("lake_unavailable", 503, "The object store does not answer", "Try again later; nothing was changed."),
+        Problem(
+            "internal_error", 500, "Lakemill made a mistake", "Report it with the request id; nothing is known of it."
+        ),
         Problem(
             "database_unavailable",
             503,

@@ -5,7 +5,9 @@ state is written only when no commit permit is live and one more GET of the comm
 nothing: from then on the store refuses every presigned PUT of this process.
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -65,11 +67,12 @@ async def end_attempt(
     actor: str,
     *,
     settings: ControlSettings,
+    detail: Mapping[str, Any] | None = None,
 ) -> None:
     """React to an attempt that failed or died: success if it committed, else the next attempt, else the end.
 
-    Does nothing when ``attempt`` is not current or the process is ending already. Never raises LakeError: what needs
-    the lake is left to ``finish_pending``.
+    ``detail`` (JSON) goes into the event ``attempt_failed`` beside the reason. Does nothing when ``attempt`` is not
+    current or the process is ending already. Never raises LakeError: what needs the lake is left to ``finish_pending``.
     """
     if await _settled(db, lake, process_id):
         return
@@ -77,6 +80,8 @@ async def end_attempt(
         row = await _still_open(conn, process_id)
         if row is None or row["attempt"] != attempt:
             return
+        said = {"reason": reason.model_dump(mode="json"), **(detail or {})}
+        await note(conn, row, kind="attempt_failed", actor=actor, detail=said)
         if reason.is_retriable and attempt < settings.max_attempts:
             await next_attempt(conn, process_id, attempt, reason=reason, delay=backoff(attempt), actor=actor)
             return

@@ -1,0 +1,136 @@
+"""Intake: for every record that the sensor read, exactly one of launch, duplicate, deferred or dead.
+
+The record is only a hint. What is launched comes from the database, and the same attempt is always launched under the
+same ``launch_id``, however often its record is shown.
+"""
+
+from uuid import UUID
+
+import structlog
+import uuid_utils.compat
+from sqlalchemy import RowMapping, select
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.exc import DataError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from contracts.intake import IntakeAnswer, IntakeRequest, Launch, LogRecord, RecordAnswer, Verdict
+from contracts.messages import ReleaseRecord
+from contracts.states import State
+from control.actions import published
+from control.dead_letters import DeadCode, DeadRecordError, bury, read_record
+from control.log_position import note_cursor, note_gaps
+from control.tables import launches, process_events
+from control.transitions import lock, move, note
+from resources.database import Database
+from resources.faults import crash_point
+from resources.settings import ControlSettings
+
+log = structlog.get_logger(__name__)
+
+HEAVY_LANE = "heavy"
+_LAUNCHABLE = frozenset({State.ACCEPTED, State.QUEUED})
+
+
+async def take(db: Database, request: IntakeRequest, settings: ControlSettings) -> IntakeAnswer:
+    """Judge one tick's records, in order, in one transaction: all of it counts or none.
+
+    Raises DatabaseUnavailableError; then the sensor must not advance, and shows the same records again.
+    """
+    async with db.transaction() as conn:
+        await note_cursor(conn, request.persisted)
+        await note_gaps(conn, request.gaps)
+        answers = [await _judge(conn, record, request.actions, settings) for record in request.records]
+    crash_point("S2")
+    return IntakeAnswer(answers=answers)
+
+
+async def _judge(
+    conn: AsyncConnection, record: LogRecord, offered: dict[str, str], settings: ControlSettings
+) -> RecordAnswer:
+    try:
+        async with conn.begin_nested():
+            return await _answer(conn, record, read_record(record, settings.kafka_topic), offered)
+    except DeadRecordError as error:
+        dead = error
+    except DataError as error:
+        dead = DeadRecordError(DeadCode.INVALID_RECORD, f"the database cannot hold it: {type(error.orig).__name__}")
+    log.warning("record.dead", code=dead.code, reason=dead.message, **record.position.model_dump())
+    await bury(conn, record, dead)
+    return RecordAnswer.of(record, Verdict.DEAD, f"{dead.code}: {dead.message}")
+
+
+async def _answer(
+    conn: AsyncConnection, record: LogRecord, released: ReleaseRecord, offered: dict[str, str]
+) -> RecordAnswer:
+    row = await lock(conn, released.process_id)
+    if row is None or row["tenant_id"] != released.tenant:
+        raise DeadRecordError(DeadCode.UNKNOWN_PROCESS, "no such process of this tenant")
+    if row["request_hash"] != released.request_hash_:
+        raise DeadRecordError(DeadCode.HASH_MISMATCH, "the record is not what was accepted")
+    if released.attempt != row["attempt"]:
+        return RecordAnswer.of(record, Verdict.DUPLICATE, f"attempt {row['attempt']} is current")
+    if State(row["state"]) not in _LAUNCHABLE or row["ending"] is not None:
+        return RecordAnswer.of(record, Verdict.DUPLICATE, f"the process is {row['state']}")
+    if not await _is_deployed(conn, row, offered):
+        await _note_deferred(conn, row)
+        return RecordAnswer.of(record, Verdict.DEFERRED, "action_not_deployed")
+    launch_id = await _launch(conn, row, record)
+    return RecordAnswer(
+        position=record.position,
+        verdict=Verdict.LAUNCH,
+        launch=Launch(
+            launch_id=launch_id,
+            action=row["action"],
+            entity_id=row["entity_id"],
+            data_version=row["data_version"],
+            process_id=row["id"],
+            attempt=row["attempt"],
+        ),
+    )
+
+
+async def _is_deployed(conn: AsyncConnection, row: RowMapping, offered: dict[str, str]) -> bool:
+    """Whether the code location has the code that the process was accepted for or, unless pinned, what replaced it."""
+    digest = offered.get(row["action"])
+    if digest is None or digest == row["action_digest"]:
+        return digest is not None
+    if row["request"]["action_digest"] is not None:
+        return False
+    current = await published(conn, row["action"])
+    return current is not None and current.digest == digest and current.dataset == row["dataset"]
+
+
+async def _launch(conn: AsyncConnection, row: RowMapping, record: LogRecord) -> UUID:
+    """Return the attempt's launch_id, decided at its first record; the row is locked, so there is no race."""
+    place = {
+        "topic_id": record.position.topic_id,
+        "log_partition": record.position.partition,
+        "log_offset": record.position.offset,
+    }
+    new = upsert(launches).values(
+        process_id=row["id"], attempt=row["attempt"], launch_id=uuid_utils.compat.uuid7(), lane=HEAVY_LANE, **place
+    )
+    # The place follows the newest record: only when the cursor has passed that one can the launch be lost.
+    stored = new.on_conflict_do_update(index_elements=["process_id", "attempt"], set_=place)
+    launch_id: UUID = (await conn.execute(stored.returning(launches.c.launch_id))).scalar_one()
+    if row["state"] == State.ACCEPTED:
+        detail = {"launch_id": str(launch_id), **place}
+        await move(
+            conn,
+            row["id"],
+            State.QUEUED,
+            actor="intake",
+            attempt=row["attempt"],
+            detail=detail,
+            columns={"launch_id": launch_id},
+        )
+    return launch_id
+
+
+async def _note_deferred(conn: AsyncConnection, row: RowMapping) -> None:
+    events = process_events.c
+    noted = select(events.id).where(
+        events.process_id == row["id"], events.attempt == row["attempt"], events.kind == "deferred"
+    )
+    if (await conn.execute(noted.limit(1))).first() is None:
+        await note(conn, row, kind="deferred", actor="intake", detail={"code": "action_not_deployed"})

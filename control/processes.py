@@ -1,0 +1,159 @@
+"""What the API tells of processes: one in full, or a page of them. A tenant sees its own only."""
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+from uuid import UUID
+
+import structlog
+from sqlalchemy import RowMapping, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from contracts.callbacks import Artifact
+from contracts.messages import RunStatus
+from contracts.problems import LakemillError, ProblemError
+from contracts.states import State
+from contracts.views import (
+    Blocked,
+    CallbackStatus,
+    GrantedProfile,
+    ProcessPage,
+    ProcessSummary,
+    ProcessView,
+    RunUnavailable,
+)
+from control.tables import deliveries, outbox, process_events, processes
+from control.timeline import timeline
+from resources.database import Database
+
+log = structlog.get_logger(__name__)
+
+
+class RunReader(Protocol):
+    """Reads Dagster's storage; ``resources.dagster_runs.DagsterRuns`` is one."""
+
+    async def run_of_launch(self, launch_id: UUID) -> RunStatus | None:
+        """Return the run of a launch, or None. Raises a LakemillError when the storage cannot be read."""
+        ...
+
+
+async def get(db: Database, runs: RunReader | None, tenant: str, process_id: UUID) -> ProcessView:
+    """Return everything about one process; raises ProblemError (not_found) also for somebody else's."""
+    async with db.transaction() as conn:
+        query = select(processes).where(processes.c.id == process_id, processes.c.tenant_id == tenant)
+        row = (await conn.execute(query)).mappings().one_or_none()
+        if row is None:
+            raise ProblemError("not_found", "there is no such process")
+        of_process = process_events.c.process_id == process_id
+        events = (await conn.execute(select(process_events).where(of_process).order_by(process_events.c.id))).mappings()
+        sent = (await conn.execute(select(deliveries).where(deliveries.c.process_id == process_id))).mappings()
+        happened, delivered = events.all(), sent.all()
+        blocked = await _blocked(conn, row, [event["kind"] for event in happened if event["attempt"] == row["attempt"]])
+    artifact = row["artifact"] and Artifact.model_validate(row["artifact"])
+    return ProcessView(
+        **_summary(row).model_dump(),
+        deadline_at=row["deadline_at"],
+        profile=GrantedProfile.model_validate(row["profile"]),
+        blocked_by=blocked,
+        launch_id=row["launch_id"],
+        run=await _run(runs, row["launch_id"]),
+        snapshot=artifact,
+        metrics=_metrics(artifact, happened),
+        callback=_callback(delivered),
+        timeline=timeline(row, happened, delivered),
+    )
+
+
+async def page(
+    db: Database, tenant: str, filters: Mapping[str, Any], *, limit: int, cursor: str | None = None
+) -> ProcessPage:
+    """Return the newest processes that match, ``limit`` at most, after ``cursor``.
+
+    ``filters``: column (entity_id, data_version, action, state) → value, None for any.
+    Raises ProblemError (validation_failed) for a cursor that is none.
+    """
+    query = select(processes).where(processes.c.tenant_id == tenant)
+    for column, value in filters.items():
+        if value is not None:
+            query = query.where(processes.c[column] == value)
+    if cursor is not None:
+        query = query.where(processes.c.id < _decode(cursor))
+    async with db.transaction() as conn:
+        rows = (await conn.execute(query.order_by(processes.c.id.desc()).limit(limit + 1))).mappings().all()
+    shown = rows[:limit]
+    more = _encode(shown[-1]["id"]) if len(rows) > limit else None
+    return ProcessPage(processes=[_summary(row) for row in shown], next_cursor=more)
+
+
+def _summary(row: RowMapping) -> ProcessSummary:
+    return ProcessSummary(
+        process_id=row["id"],
+        entity_id=row["entity_id"],
+        data_version=row["data_version"],
+        action=row["action"],
+        dataset=row["dataset"],
+        state=State(row["state"]),
+        reason=row["reason"],
+        attempt=row["attempt"],
+        priority=row["priority"],
+        accepted_at=row["created_at"],
+        finished_at=row["finished_at"],
+    )
+
+
+async def _blocked(conn: AsyncConnection, row: RowMapping, kinds: list[str]) -> Blocked | None:
+    if row["ending"] is not None:
+        return Blocked(code="permit_live", message="ends as soon as no commit can appear any more")
+    if row["state"] == State.QUEUED:
+        return Blocked(code="waiting_for_run", message="handed to Dagster's run queue")
+    if row["state"] != State.ACCEPTED:
+        return None
+    if "deferred" in kinds:
+        return Blocked(code="action_not_deployed", message="no code location offers this action's code")
+    if row["released_at"] is not None:
+        return Blocked(code="waiting_for_sensor", message="released; the sensor has not taken it in yet")
+    older = select(func.count()).select_from(outbox.join(processes, processes.c.id == outbox.c.process_id))
+    position = await conn.scalar(older.where(processes.c.id < row["id"]))
+    return Blocked(code="waiting_for_release", message=f"not before {row['not_before'].isoformat()}", position=position)
+
+
+async def _run(runs: RunReader | None, launch_id: UUID | None) -> RunStatus | RunUnavailable | None:
+    if launch_id is None:
+        return None
+    if runs is None:
+        return RunUnavailable()
+    try:
+        return await runs.run_of_launch(launch_id)
+    except LakemillError as error:
+        log.warning("run.unavailable", launch_id=str(launch_id), error=str(error))
+        return RunUnavailable()
+
+
+def _metrics(artifact: Artifact | None, events: Sequence[RowMapping]) -> dict[str, Any]:
+    if artifact is None:
+        return {}
+    told: Mapping[str, Any] = next((event["detail"] for event in events if event["kind"] == State.SUCCEEDED), {})
+    sizes = artifact.model_dump(include={"rows", "bytes", "files"})
+    return {**sizes, "checks": told.get("checks", []), "resources": told.get("resources", {})}
+
+
+def _callback(delivered: Sequence[RowMapping]) -> CallbackStatus | None:
+    if not delivered:
+        return None
+    row = delivered[0]
+    names = set(CallbackStatus.model_fields) - {"webhook_id"}
+    return CallbackStatus(webhook_id=row["id"], **{name: row[name] for name in names})
+
+
+def _encode(process_id: UUID) -> str:
+    return base64.urlsafe_b64encode(process_id.bytes).decode().rstrip("=")
+
+
+def _decode(cursor: str) -> UUID:
+    # It names a place, not a row: whatever it holds, the query shows the tenant's own processes only.
+    try:
+        return UUID(bytes=base64.urlsafe_b64decode(cursor + "=="))
+    except (ValueError, binascii.Error):
+        errors = [{"field": "cursor", "rule": "must be the next_cursor of an earlier page"}]
+        raise ProblemError("validation_failed", "the cursor cannot be read", errors=errors) from None

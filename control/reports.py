@@ -1,0 +1,203 @@
+"""What runs report, and what they are told: the start gate, the commit permit, the outcome.
+
+Every event may come twice, late, or from an attempt that nobody waits for any more. The two gates (started, committing)
+answer 409 then; the two outcomes are always taken in and only count for what they can prove.
+"""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy import RowMapping, and_, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from contracts.identity import Coordinate
+from contracts.messages import ProcessRequest
+from contracts.problems import ProblemError
+from contracts.reasons import Reason
+from contracts.reports import Event, LaunchMembers, Member, Report, ReportAnswer
+from contracts.states import State
+from contracts.storage import CorruptSnapshotError
+from contracts.views import GrantedProfile
+from control.outcomes import end_attempt, settle_by_commit
+from control.snapshots import CommitReader, read_commit, record
+from control.tables import launches, processes
+from control.transitions import lock, move, note
+from resources.database import Database
+from resources.lake import LakeError
+from resources.settings import ControlSettings
+
+log = structlog.get_logger(__name__)
+
+_LAUNCHED = (State.QUEUED.value, State.RUNNING.value)
+
+
+async def launch_members(db: Database, launch_id: UUID) -> LaunchMembers:
+    """Return the attempts of a launch that are still wanted; raises ProblemError (not_found) for an unknown launch."""
+    is_current = and_(launches.c.process_id == processes.c.id, launches.c.attempt == processes.c.attempt)
+    query = select(processes).join(launches, is_current).where(launches.c.launch_id == launch_id)
+    wanted = query.where(processes.c.state.in_(_LAUNCHED), processes.c.ending.is_(None)).order_by(processes.c.id)
+    async with db.transaction() as conn:
+        rows = (await conn.execute(wanted)).mappings().all()
+        if not rows and not await conn.scalar(select(func.count()).where(launches.c.launch_id == launch_id)):
+            raise ProblemError("not_found", f"there is no launch {launch_id}")
+    return LaunchMembers(launch_id=launch_id, members=[_member(row) for row in rows])
+
+
+async def receive(db: Database, lake: CommitReader, report: Report, settings: ControlSettings) -> ReportAnswer:
+    """Take in one report. Raises ProblemError: attempt_superseded, permit_held, not_found, validation_failed."""
+    if report.event is Event.PUBLISHED:
+        await _published(db, lake, report)
+        return ReportAnswer()
+    process_id: UUID = _required(report, "process_id")
+    attempt: int = _required(report, "attempt")
+    match report.event:
+        case Event.STARTED:
+            async with db.transaction() as conn:
+                await _started(conn, process_id, attempt, report)
+        case Event.COMMITTING:
+            async with db.transaction() as conn:
+                return await _committing(conn, process_id, attempt, report, settings)
+        case Event.SUCCEEDED:
+            await _succeeded(db, lake, process_id)
+        case Event.FAILED:
+            await _failed(db, lake, process_id, attempt, report, settings)
+    return ReportAnswer()
+
+
+async def _started(conn: AsyncConnection, process_id: UUID, attempt: int, report: Report) -> None:
+    row = await _wanted(conn, process_id, attempt)
+    if row["state"] == State.RUNNING:
+        # A second run of the same launch may only stop: the first one may be alive, and if not, a new attempt follows.
+        _must_be_the_run(row, report)
+        return
+    columns = {"run_id": report.run_id}
+    detail = {"run_id": report.run_id, "reported_at": report.at.isoformat()}
+    actor = f"run:{report.run_id}"
+    if row["state"] != State.QUEUED or not await move(
+        conn, process_id, State.RUNNING, actor=actor, attempt=attempt, detail=detail, columns=columns
+    ):
+        raise ProblemError("attempt_superseded", f"the process is {row['state']}")
+
+
+async def _committing(
+    conn: AsyncConnection, process_id: UUID, attempt: int, report: Report, settings: ControlSettings
+) -> ReportAnswer:
+    """Give the permit: one live at a time per process, never longer than it was given for."""
+    token = _required(report, "token")
+    row = await _wanted(conn, process_id, attempt)
+    if row["state"] != State.RUNNING:
+        raise ProblemError("attempt_superseded", f"the process is {row['state']}")
+    _must_be_the_run(row, report)
+    if row["permit_token"] == token:
+        return ReportAnswer(permit_until=row["permit_until"])
+    await _refuse_while_held(conn, row, settings)
+    until = func.now() + timedelta(seconds=settings.permit_seconds)
+    grant = update(processes).where(processes.c.id == process_id).values(permit_token=token, permit_until=until)
+    permit_until = (await conn.execute(grant.returning(processes.c.permit_until))).scalar_one()
+    detail = {"token": token, "permit_until": permit_until.isoformat(), "stages": _stages(report)}
+    await note(conn, row, kind="committing", actor=f"run:{report.run_id}", detail=detail)
+    return ReportAnswer(permit_until=permit_until)
+
+
+async def _refuse_while_held(conn: AsyncConnection, row: RowMapping, settings: ControlSettings) -> None:
+    if row["permit_until"] is None:
+        return
+    over = row["permit_until"] + timedelta(seconds=settings.clock_skew_seconds)
+    now = (await conn.execute(select(func.now()))).scalar_one()
+    if now < over:
+        wait = round((over - now).total_seconds(), 1)
+        raise ProblemError("permit_held", f"another attempt may commit for {wait} s more", retry_after=wait)
+
+
+async def _succeeded(db: Database, lake: CommitReader, process_id: UUID) -> None:
+    """The word of a run proves nothing: read the commit. What cannot be read now the reconciler reads later."""
+    async with db.transaction() as conn:
+        await _existing(conn, process_id)
+    try:
+        if not await settle_by_commit(db, lake, process_id):
+            log.warning("report.unproven", process_id=str(process_id))
+    except LakeError as error:
+        log.warning("report.unchecked", process_id=str(process_id), error=str(error))
+
+
+async def _failed(
+    db: Database, lake: CommitReader, process_id: UUID, attempt: int, report: Report, settings: ControlSettings
+) -> None:
+    reason: Reason = _required(report, "reason")
+    async with db.transaction() as conn:
+        row = await _existing(conn, process_id)
+    if row["attempt"] != attempt or row["run_id"] not in {None, report.run_id}:
+        log.info("report.outdated", process_id=str(process_id), attempt=attempt, run_id=report.run_id)
+        return
+    detail = {"run_id": report.run_id, "stages": _stages(report)}
+    actor = f"run:{report.run_id}"
+    await end_attempt(db, lake, process_id, attempt, reason, actor, settings=settings, detail=detail)
+
+
+async def _published(db: Database, lake: CommitReader, report: Report) -> None:
+    place = Coordinate(*(_required(report, field) for field in ("entity_id", "data_version", "dataset")))
+    try:
+        found = await read_commit(lake, place)
+    except LakeError as error:
+        raise ProblemError("lake_unavailable", "the commit cannot be read now") from error
+    except CorruptSnapshotError as error:
+        raise ProblemError("validation_failed", str(error)) from error
+    if found is None:
+        raise ProblemError("validation_failed", f"nothing is committed at {place}")
+    async with db.transaction() as conn:
+        await record(conn, found)
+
+
+async def _wanted(conn: AsyncConnection, process_id: UUID, attempt: int) -> RowMapping:
+    """Return the locked row of a process that still wants this attempt; raises ProblemError (attempt_superseded)."""
+    row = await lock(conn, process_id)
+    if row is None:
+        raise ProblemError("not_found", f"there is no process {process_id}")
+    if row["attempt"] != attempt:
+        raise ProblemError("attempt_superseded", f"attempt {row['attempt']} is current")
+    if State(row["state"]).is_terminal or row["ending"] is not None:
+        raise ProblemError("attempt_superseded", f"the process is {row['state']} or ending")
+    return row
+
+
+async def _existing(conn: AsyncConnection, process_id: UUID) -> RowMapping:
+    query = select(processes.c.attempt, processes.c.run_id).where(processes.c.id == process_id)
+    row = (await conn.execute(query)).mappings().one_or_none()
+    if row is None:
+        raise ProblemError("not_found", f"there is no process {process_id}")
+    return row
+
+
+def _must_be_the_run(row: RowMapping, report: Report) -> None:
+    if row["run_id"] != report.run_id:
+        raise ProblemError("attempt_superseded", "another run computes this attempt")
+
+
+def _required(report: Report, field: str) -> Any:
+    value = getattr(report, field)
+    if value is None:
+        errors = [{"field": field, "rule": f"is required for {report.event.value!r}"}]
+        raise ProblemError("validation_failed", f"{field} is missing", errors=errors)
+    return value
+
+
+def _stages(report: Report) -> dict[str, str]:
+    return {stage: at.isoformat() for stage, at in report.stages.items()}
+
+
+def _member(row: RowMapping) -> Member:
+    request = ProcessRequest.model_validate(row["request"])
+    return Member(
+        process_id=row["id"],
+        attempt=row["attempt"],
+        tenant=row["tenant_id"],
+        action=row["action"],
+        entity_id=row["entity_id"],
+        data_version=row["data_version"],
+        dataset=row["dataset"],
+        params=request.params,
+        inputs=request.inputs,
+        profile=GrantedProfile.model_validate(row["profile"]).granted,
+    )
