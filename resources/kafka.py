@@ -1,77 +1,28 @@
-"""The log between the planes: the two ports, how clients are built, and the writing side (``kafka_log`` reads).
-
-LakemillError
-└── RecordLogError        the log cannot be read now; the same call may succeed later
-"""
+"""Apache Kafka: how clients are built, and the writing side (``kafka_log`` reads, ``log`` has the ports)."""
 
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.errors import KafkaError
 from kafka.net.compat import KafkaNetClient
 
-from contracts.cursor import Cursor
-from contracts.intake import LogGap, LogPosition, LogRecord
-from contracts.problems import LakemillError
+from contracts.intake import LogPosition
+from resources.log import OutgoingRecord, RecordLogError, Relay
 from resources.settings import KafkaSettings
+
+__all__ = ["KafkaRelay", "OutgoingRecord", "Relay", "Topic", "Topics", "connect"]
 
 CONNECT_MS = 5_000
 DELIVERY_MS = 10_000
 CLOSE_SECONDS = 2.0
 
 log = structlog.get_logger(__name__)
-
-
-class RecordLogError(LakemillError):
-    """The log cannot be read. Nothing is lost: the cursor stays where it was."""
-
-    retriable = True
-
-
-@dataclass(frozen=True, slots=True)
-class OutgoingRecord:
-    """One record to publish. Records of one key keep their order."""
-
-    key: bytes
-    value: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Polled:
-    """What one poll found: the records, the cursor behind them, and what the log had dropped before them."""
-
-    records: list[LogRecord]
-    cursor: Cursor
-    gaps: list[LogGap]
-
-
-class RecordLog(Protocol):
-    """Reading by a cursor that the caller keeps."""
-
-    def poll(self, cursor: Cursor, *, wait_seconds: float, max_records: int) -> Polled:
-        """Return what follows ``cursor``: at once when something is there, else after ``wait_seconds``.
-
-        Raises RecordLogError when the log cannot be read; the same cursor can be tried again.
-        """
-        ...
-
-
-class Relay(Protocol):
-    """Writing, acknowledged record by record."""
-
-    async def publish(self, records: Sequence[OutgoingRecord]) -> list[LogPosition | None]:
-        """Return where each record lies, for ever; None means unknown: it may lie there or not, so send it again."""
-        ...
-
-    async def close(self) -> None:
-        """Release the connection; what is still unsent stays unacknowledged."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from kafka.errors import KafkaError, LogTruncationError, OffsetOutOfRangeError
 
 from contracts.cursor import Cursor, TopicPosition
 from contracts.intake import LogGap, LogPosition, LogRecord
-from resources.kafka import CONNECT_MS, Polled, RecordLogError, Topic, Topics, connect
+from resources.kafka import CONNECT_MS, Topic, Topics, connect
+from resources.log import Polled, RecordLogError
 from resources.settings import KafkaSettings
 
 MAX_POLL_BYTES = 8 * 1024 * 1024

@@ -14,7 +14,6 @@ import structlog
 from dagster import (
     AddDynamicPartitionsRequest,
     DefaultSensorStatus,
-    ResourceParam,
     RunRequest,
     SensorDefinition,
     SensorEvaluationContext,
@@ -25,13 +24,14 @@ from dagster import (
 from assets.partitions import DATA_VERSIONS, ENTITIES, LAUNCH_TAG, PROCESS_TAG, partition_key
 from contracts.cursor import Cursor
 from contracts.intake import IntakeAnswer, IntakeRequest, Launch, LogGap, LogRecord, Verdict
-from resources.control_plane import ControlPlane
 from resources.faults import crash_point
-from resources.kafka import RecordLog
 from resources.settings import ComputeSettings
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+    from resources.control_plane import ControlPlane
+    from resources.log import RecordLog
 
 REPORT_SECONDS = 15.0
 """An idle tick tells the control plane where we stand at most this often, unless that has changed."""
@@ -68,8 +68,8 @@ class Tick:
 class ProcessRequests:
     """One tick's collaborators and limits."""
 
-    log: RecordLog
-    control_plane: ControlPlane
+    log: "RecordLog"
+    control_plane: "ControlPlane"
     actions: Mapping[str, str]
     """Action name → code digest: what this code location can launch."""
     existing_keys: ExistingKeys
@@ -148,20 +148,17 @@ def process_requests_sensor(
     @sensor(
         name="process_requests",
         jobs=jobs,
+        required_resource_keys={"settings", "record_log", "intake"},
         # The tick itself waits for records, so the daemon should call again at once.
         minimum_interval_seconds=1,
         default_status=DefaultSensorStatus.RUNNING,
         description="Reads released processes from the log, shows them to the control plane, launches what it answers.",
     )
-    def process_requests(
-        context: SensorEvaluationContext,
-        record_log: ResourceParam[RecordLog],
-        intake: ResourceParam[ControlPlane],
-        settings: ResourceParam[ComputeSettings],
-    ) -> SensorResult:
+    def process_requests(context: SensorEvaluationContext) -> SensorResult:
+        settings: ComputeSettings = context.resources.settings
         tick = ProcessRequests(
-            log=record_log,
-            control_plane=intake,
+            log=context.resources.record_log,
+            control_plane=context.resources.intake,
             actions=actions,
             existing_keys=context.instance.get_existing_dynamic_partitions,
             watermark=watermark,

@@ -8,7 +8,7 @@ from zlib import crc32
 
 from contracts.cursor import Cursor, TopicPosition
 from contracts.intake import LogGap, LogPosition, LogRecord
-from resources.kafka import OutgoingRecord, Polled, RecordLogError
+from resources.log import OutgoingRecord, Polled, RecordLogError
 
 
 class MemoryLog:
