@@ -1,0 +1,223 @@
+"""One behaviour, two lakes: a folder and a real S3 server. Then what only the network can do to a commit."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from resources.file_lake import FileLake
+from resources.lake import (
+    Lake,
+    LakeAccessError,
+    LakeUnavailableError,
+    ObjectInfo,
+    ObjectMissingError,
+    PutOutcome,
+    S3Lake,
+)
+from resources.settings import LakeSettings
+from tests.s3_server import SECRET_KEY, http_server, lossy_proxy, s3_server, settings_for
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[LakeSettings]:
+    with s3_server() as settings:
+        yield settings
+
+
+@pytest.fixture(params=["file", "s3"])
+def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Lake:
+    if request.param == "file":
+        return FileLake(tmp_path)
+    return S3Lake(request.getfixturevalue("store"), "lake")
+
+
+@pytest.fixture
+def folder() -> str:
+    return f"{uuid4().hex}/"
+
+
+def test_an_object_is_read_whole_and_from_its_end(lake: Lake, folder: str) -> None:
+    lake.put(f"{folder}a", b"0123456789")
+    assert lake.get(f"{folder}a") == b"0123456789"
+    assert lake.tail(f"{folder}a", 4) == b"6789"
+    assert lake.tail(f"{folder}a", 100) == b"0123456789"
+
+
+def test_an_empty_object_has_an_empty_end(lake: Lake, folder: str) -> None:
+    lake.put(f"{folder}empty", b"")
+    assert lake.get(f"{folder}empty") == b""
+    assert lake.tail(f"{folder}empty", 8) == b""
+
+
+def test_what_is_not_there_is_none_or_an_error(lake: Lake, folder: str) -> None:
+    assert lake.get(f"{folder}nothing") is None
+    with pytest.raises(ObjectMissingError):
+        lake.tail(f"{folder}nothing", 8)
+
+
+def test_listing_goes_through_all_pages_in_order_and_stays_below_the_prefix(lake: Lake, folder: str) -> None:
+    keys = [f"{folder}part-{number:05d}" for number in range(1100)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda key: lake.put(key, b"xy"), keys))
+    lake.put(f"{folder[:-1]}-other/stranger", b"x")
+    assert [found for found in lake.list(folder) if found.key != folder] == [ObjectInfo(key, 2) for key in keys]
+
+
+def test_deleting_is_repeatable(lake: Lake, folder: str) -> None:
+    lake.put(f"{folder}a", b"x")
+    lake.delete([f"{folder}a", f"{folder}never"])
+    lake.delete([f"{folder}a"])
+    assert lake.get(f"{folder}a") is None
+
+
+def test_a_commit_is_created_once(lake: Lake, folder: str) -> None:
+    key = f"{folder}_delta_log/0.json"
+    first, second = lake.presign_commit(key, 60), lake.presign_commit(key, 60)
+    assert first.send(b"first") is PutOutcome.CREATED
+    assert second.send(b"second") is PutOutcome.EXISTS
+    assert first.send(b"again") is PutOutcome.EXISTS
+    assert lake.get(key) == b"first"
+
+
+def test_of_64_writers_one_wins_in_each_of_20_rounds(lake: Lake, folder: str) -> None:
+    with ThreadPoolExecutor(64) as pool:
+        for number in range(20):
+            key = f"{folder}round-{number}"
+            bodies = [f"writer {writer}".encode() for writer in range(64)]
+            puts = [(lake.presign_commit(key, 60), body) for body in bodies]
+            outcomes = list(pool.map(lambda put: put[0].send(put[1]), puts))
+            winners = [body for body, outcome in zip(bodies, outcomes, strict=True) if outcome is PutOutcome.CREATED]
+            assert [lake.get(key)] == winners
+            assert outcomes.count(PutOutcome.EXISTS) == 63
+
+
+def test_an_expired_commit_stores_nothing(lake: Lake, folder: str) -> None:
+    late = lake.presign_commit(f"{folder}late", 1)
+    lake.put(f"{folder}taken", b"x")
+    probe = lake.presign_commit(f"{folder}taken", 1)
+    deadline = time.monotonic() + 20
+    while probe.send(b"x") is not PutOutcome.EXPIRED:
+        assert time.monotonic() < deadline
+    assert late.send(b"too late") is PutOutcome.EXPIRED
+    assert lake.get(f"{folder}late") is None
+
+
+def test_the_two_addresses_of_a_key(store: LakeSettings) -> None:
+    lake = S3Lake(store, "lake")
+    assert lake.url("a/b") == "s3://lake/a/b"
+    assert lake.spark_url("a/b") == "s3a://lake/a/b"
+    assert SECRET_KEY not in repr(lake) + repr(lake.presign_commit("a", 5))
+
+
+def test_a_lost_answer_is_unknown_and_the_store_knows(store: LakeSettings, folder: str) -> None:
+    with lossy_proxy(store.s3_endpoint or "") as (address, proxy):
+        lake = S3Lake(settings_for(address), "lake")
+        proxy.lose = 1
+        put = lake.presign_commit(f"{folder}commit", 60)
+        with pytest.raises(LakeUnavailableError):
+            put.send(b"ours")
+        assert proxy.lost == 1
+        assert lake.get(f"{folder}commit") == b"ours"
+        assert put.send(b"ours") is PutOutcome.EXISTS
+
+
+def test_wrong_credentials_are_not_taken_for_expiry(store: LakeSettings, folder: str) -> None:
+    lake = S3Lake(settings_for(store.s3_endpoint or "", "not-the-secret"), "lake")
+    with pytest.raises(LakeAccessError):
+        lake.presign_commit(f"{folder}commit", 60).send(b"x")
+    with pytest.raises(LakeAccessError):
+        lake.get(f"{folder}a")
+
+
+def test_a_bucket_that_does_not_exist_is_an_access_error(store: LakeSettings) -> None:
+    with pytest.raises(LakeAccessError):
+        list(S3Lake(store, "no-such-bucket").list("a/"))
+    with pytest.raises(LakeAccessError):
+        S3Lake(store, "no-such-bucket").get("a")
+
+
+def test_the_condition_is_part_of_the_signature(store: LakeSettings, folder: str) -> None:
+    """Without If-None-Match in the signed headers, a changed client could replace a commit."""
+    put = S3Lake(store, "lake").presign_commit(f"{folder}commit", 60)
+    signed: str = put.signed_url  # type: ignore[attr-defined] # only S3's has one
+    assert "X-Amz-SignedHeaders=host%3Bif-none-match" in signed
+
+
+class Script:
+    """Statuses that a stub server answers with, one per request, the last one for ever."""
+
+    def __init__(self, *statuses: int, body: bytes = b"") -> None:
+        self.statuses = list(statuses)
+        self.body = body
+        self.requests: list[tuple[str, str | None]] = []
+
+
+@pytest.fixture
+def script() -> Script:
+    return Script(200)
+
+
+@pytest.fixture
+def scripted(script: Script) -> Iterator[S3Lake]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            script.requests.append((self.path, self.headers["If-None-Match"]))
+            self.send_response(script.statuses.pop(0) if len(script.statuses) > 1 else script.statuses[0])
+            self.send_header("Content-Length", str(len(script.body)))
+            self.end_headers()
+            self.wfile.write(script.body)
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    with http_server(Handler) as address:
+        yield S3Lake(settings_for(address), "lake")
+
+
+def test_a_conflict_is_asked_again(script: Script, scripted: S3Lake) -> None:
+    script.statuses = [409, 409, 200]
+    assert scripted.presign_commit("k", 60).send(b"x") is PutOutcome.CREATED
+    assert [condition for _, condition in script.requests] == ["*", "*", "*"]
+    assert len({path for path, _ in script.requests}) == 1
+
+
+def test_a_conflict_that_stays_is_unknown(script: Script, scripted: S3Lake) -> None:
+    script.statuses = [409]
+    with pytest.raises(LakeUnavailableError):
+        scripted.presign_commit("k", 60).send(b"x")
+
+
+@pytest.mark.parametrize("status", [500, 503, 429])
+def test_a_store_in_trouble_is_unknown(script: Script, scripted: S3Lake, status: int) -> None:
+    script.statuses = [status]
+    with pytest.raises(LakeUnavailableError):
+        scripted.presign_commit("k", 60).send(b"x")
+    assert len(script.requests) == 1
+
+
+def test_other_refusals_are_access_errors(script: Script, scripted: S3Lake) -> None:
+    script.statuses = [403]
+    script.body = b"<Error><Code>AccessDenied</Code><Message>not yours</Message></Error>"
+    with pytest.raises(LakeAccessError):
+        scripted.presign_commit("k", 60).send(b"x")
+
+
+def test_expiry_is_known_by_its_words(script: Script, scripted: S3Lake) -> None:
+    script.statuses = [403]
+    script.body = (
+        b'<Error xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+        b"<Code>AccessDenied</Code><Message>Request has expired</Message></Error>"
+    )
+    assert scripted.presign_commit("k", 60).send(b"x") is PutOutcome.EXPIRED
+
+
+def test_a_store_that_does_not_listen_is_unavailable() -> None:
+    lake = S3Lake(settings_for("http://127.0.0.1:9"), "lake")
+    with pytest.raises(LakeUnavailableError):
+        lake.presign_commit("k", 60).send(b"x")

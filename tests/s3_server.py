@@ -1,0 +1,146 @@
+"""A SeaweedFS of the tests' own on free ports, and a proxy in front of it that can lose answers."""
+
+import http.client
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Lock, Thread
+from urllib.parse import urlsplit
+
+import stamina
+from pydantic import SecretStr
+
+from deploy.local.ports import HOST, PortBlock, find_base_port
+from resources.lake_admin import ensure_buckets
+from resources.settings import LakeSettings
+
+ACCESS_KEY, SECRET_KEY = "lakemill-tests", "canary-s3-secret-of-the-tests"
+_FLAGS = {
+    "s3.port": "s3",
+    "s3.port.grpc": "s3-grpc",
+    "master.port": "s3-master",
+    "master.port.grpc": "s3-master-grpc",
+    "volume.port": "s3-volume",
+    "volume.port.grpc": "s3-volume-grpc",
+    "filer.port": "s3-filer",
+    "filer.port.grpc": "s3-filer-grpc",
+    "admin.port": "s3-admin",
+    "admin.port.grpc": "s3-admin-grpc",
+}
+_OFF = ["-webdav=false", "-admin.ui=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]
+
+
+class NotReadyError(Exception):
+    """The server does not answer yet."""
+
+
+@contextmanager
+def s3_server() -> Iterator[LakeSettings]:
+    """Yield the settings of a fresh store with the buckets ``lake`` and ``landing``."""
+    ports = PortBlock(find_base_port())
+    weed = str(Path(sys.executable).parent / "weed")
+    folder = tempfile.mkdtemp(prefix="lakemill-s3-")
+    flags = [f"-{flag}={ports.of(name)}" for flag, name in _FLAGS.items()]
+    process = subprocess.Popen(
+        [weed, "mini", f"-dir={folder}", f"-ip={HOST}", f"-ip.bind={HOST}", *_OFF, *flags],
+        env={**os.environ, "AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        endpoint = f"http://{ports.address('s3')}"
+        _wait_for_buckets(endpoint)
+        yield settings_for(endpoint)
+    finally:
+        process.terminate()
+        process.wait(30)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def settings_for(endpoint: str, secret: str = SECRET_KEY) -> LakeSettings:
+    return LakeSettings(s3_endpoint=endpoint, s3_access_key=ACCESS_KEY, s3_secret_key=SecretStr(secret))
+
+
+@stamina.retry(on=NotReadyError, attempts=None, timeout=60, wait_initial=0.1, wait_max=0.5)
+def _wait_for_buckets(endpoint: str) -> None:
+    if not ensure_buckets(endpoint, ACCESS_KEY, SECRET_KEY, ("lake", "landing")):
+        raise NotReadyError(endpoint)
+
+
+class LossyProxy:
+    """Forwards every request unchanged. Of the PUTs, it loses the answers to the next ``lose`` ones."""
+
+    def __init__(self, target: str) -> None:
+        self.lose = 0
+        self.lost = 0
+        self._lock = Lock()
+        self._target = urlsplit(target).netloc
+
+    def loses_this(self) -> bool:
+        with self._lock:
+            if not self.lose:
+                return False
+            self.lose -= 1
+            self.lost += 1
+            return True
+
+    def forward(self, request: BaseHTTPRequestHandler) -> tuple[http.client.HTTPResponse, bytes]:
+        connection = http.client.HTTPConnection(self._target, timeout=30)
+        body = request.rfile.read(int(request.headers.get("Content-Length", 0)))
+        # The Host header is signed: it stays the proxy's.
+        connection.putrequest(request.command, request.path, skip_host=True, skip_accept_encoding=True)
+        for name, value in request.headers.items():
+            connection.putheader(name, value)
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        content = answer.read()
+        connection.close()
+        return answer, content
+
+
+@contextmanager
+def lossy_proxy(target: str) -> Iterator[tuple[str, LossyProxy]]:
+    """Yield the proxy's address and the proxy."""
+    proxy = LossyProxy(target)
+
+    class Handler(BaseHTTPRequestHandler):
+        def relay(self) -> None:
+            answer, content = proxy.forward(self)
+            self.close_connection = True
+            if self.command == "PUT" and proxy.loses_this():
+                return
+            self.send_response(answer.status)
+            for name, value in answer.getheaders():
+                if name.lower() not in {"content-length", "transfer-encoding", "connection", "date", "server"}:
+                    self.send_header(name, value)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = relay  # noqa: N815 - the names that http.server calls
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    with http_server(Handler) as address:
+        yield address, proxy
+
+
+@contextmanager
+def http_server(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Serve with ``handler`` on a free port; yield the address."""
+    server = ThreadingHTTPServer((HOST, 0), handler)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://{HOST}:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
