@@ -48,7 +48,9 @@ class KafkaNode:
         command = self._java(
             "kafka.tools.StorageTool", "format", "-t", f"L{cluster_id[1:]}", "-c", str(self._configuration)
         )
-        done = subprocess.run(command, env=inherited({}), capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, env=inherited({}), capture_output=True, text=True, check=False, start_new_session=True
+        )
         if done.returncode != 0:
             raise ServerFailedError("kafka", "could not format its folder", self._state.path, done.stderr[-2000:])
         self._state.complete()

@@ -1,5 +1,6 @@
 """Where one stack lives: its folders, ports and variables; every server is built from it."""
 
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -48,6 +49,11 @@ class CompleteFolder:
         """Raise HalfWrittenStateError when the folder was begun and never completed."""
         if self.path.exists() and not self.marker.exists():
             raise HalfWrittenStateError(self.name, self.path)
+
+    def discard_unfinished(self) -> None:
+        """Remove the folder when it was not completed; for the very start that began it."""
+        if self.path.exists() and not self.marker.exists():
+            shutil.rmtree(self.path)
 
     def complete(self) -> None:
         """Note that everything in the folder is in place."""

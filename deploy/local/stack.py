@@ -65,6 +65,8 @@ class Stack:
                 self._starter(site, progress).start_all(nodes)
             except BaseException:
                 stop_all(self._records, self.state_dir, reap=self._reap)
+                for folder in self._folders():
+                    folder.discard_unfinished()  # begun by this start, so nothing in it was ever used
                 raise
 
     def stop(self) -> None:
@@ -158,13 +160,15 @@ class Stack:
     def _site(self) -> Site:
         java = find_java(java_home())
         self._check_jars()
-        for name in ("postgres", "kafka"):
-            folder = CompleteFolder(name, self.state_dir / name)
+        for folder in self._folders():
             folder.check()
             if folder.marker.exists() and not self.env():
                 raise HalfWrittenStateError(f"the secrets ({ENV_FILE})", self.state_dir)
         variables = write_env(self.state_dir, self.ports, self._jars_dir)
         return Site(self.state_dir, self._jars_dir, self.ports, variables, java)
+
+    def _folders(self) -> list[CompleteFolder]:
+        return [CompleteFolder(name, self.state_dir / name) for name in ("postgres", "kafka")]
 
     def _check_jars(self) -> None:
         wrong = list(differences(read_sums(), present_sums(self._jars_dir)))

@@ -1,0 +1,30 @@
+"""The command line: ``lakemill …``. Each module adds its commands; imports that cost time stay inside functions."""
+
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from cli import stack_commands
+from contracts.problems import LakemillError
+
+
+class _Commands(TyperGroup):
+    """Prints what was raised on purpose as one message; anything else is a defect and keeps its traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the chosen command. Exit codes: 0 done, 1 failed, 2 wrong usage."""
+        try:
+            return super().invoke(ctx)
+        except LakemillError as error:
+            typer.echo(f"lakemill: {error}", err=True)
+            raise typer.Exit(1) from error
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    help="Turns 'compute this action for this entity at this data version' into one snapshot and one signed callback.",
+)
+stack_commands.register(app)
