@@ -39,6 +39,8 @@ class SendError(StrEnum):
     TIMEOUT = "timeout"
     PROTOCOL = "protocol"
     """The peer broke off or does not speak HTTP/1.1."""
+    SIGNING = "signing"
+    """Nothing was sent: the tenant's secret cannot sign."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class Outcome:
 class Resolver(Protocol):
     """Name → addresses."""
 
-    async def __call__(self, host: str, port: int) -> Sequence[Address]:
+    async def __call__(self, host: str, port: int, /) -> Sequence[Address]:
         """Return at least one address. Raises OSError when there is none."""
         ...
 
@@ -72,7 +74,7 @@ class SystemResolver:
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(_RESOLVER_THREADS, thread_name_prefix="resolve")
 
-    async def __call__(self, host: str, port: int) -> Sequence[Address]:
+    async def __call__(self, host: str, port: int, /) -> Sequence[Address]:
         """Return the addresses in the system's order of preference. Raises OSError."""
         loop = asyncio.get_running_loop()
         found = await loop.run_in_executor(self._threads, _getaddrinfo, host, port)
