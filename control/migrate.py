@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from control.tables import tenants
 from resources.database import Database
 from resources.settings import control_settings
+from resources.structured_logs import log_as_json
 
 log = structlog.get_logger(__name__)
 
@@ -61,4 +62,5 @@ async def _main() -> None:
 
 
 if __name__ == "__main__":
+    log_as_json()
     asyncio.run(_main())

@@ -5,12 +5,16 @@ import subprocess
 from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
 
+import httpx
 import pytest
 from pydantic import SecretStr
 
-from control.migrate import migrate
+from api.app import create_app
+from control import keys
+from control.migrate import DEFAULT_TENANT, migrate
 from resources.database import Database
 from resources.settings import ControlSettings
+from tests.integration.control_plane import ControlPlane, MemoryLake
 from tests.integration.postgres import BIN, postgres
 
 INTERNAL_SECRET = "internal-secret-of-the-tests"
@@ -75,3 +79,21 @@ def settings(database_url: SecretStr) -> ControlSettings:
         internal_secret=SecretStr(INTERNAL_SECRET),
         callback_allow=("127.0.0.0/8",),
     )
+
+
+@pytest.fixture
+def lake() -> MemoryLake:
+    return MemoryLake()
+
+
+@pytest.fixture
+async def plane(db: Database, settings: ControlSettings, lake: MemoryLake) -> AsyncIterator[ControlPlane]:
+    """The API with a published catalogue and a key that may do everything."""
+    app = create_app(settings=settings, db=db, lake=lake)
+    async with db.transaction() as conn:
+        key = await keys.create(conn, DEFAULT_TENANT, list(keys.Scope))
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://api") as http:
+        plane = ControlPlane(http, db, lake, settings, key.get_secret_value())
+        assert (await plane.publish()).status_code == 204
+        yield plane

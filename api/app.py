@@ -1,0 +1,52 @@
+"""The application: one factory, one bootstrap. ``uvicorn --factory api.app:create_app``."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from fastapi import FastAPI
+
+from api import openapi, problems
+from api.logs import RequestLog
+from api.routes import health, internal, processes
+from api.services import Services
+from control.inputs import InputCheck
+from control.processes import RunReader
+from control.snapshots import CommitReader
+from resources.database import Database
+from resources.lake import S3Lake
+from resources.settings import ControlSettings, control_settings
+from resources.structured_logs import log_as_json
+
+
+def create_app(
+    *,
+    settings: ControlSettings | None = None,
+    db: Database | None = None,
+    lake: CommitReader | None = None,
+    runs: RunReader | None = None,
+) -> FastAPI:
+    """Return the API. Nothing is read or opened before it starts; tests pass their own parts."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            if settings is None:
+                log_as_json()
+            found = settings or control_settings()
+            database = db or _closing(stack, Database(found.database_url))
+            store = lake or S3Lake(found, found.lake_bucket)
+            app.state.services = Services(found, database, store, runs, InputCheck(database, store))
+            yield
+
+    app = FastAPI(title="Lakemill", version="1", lifespan=lifespan, redoc_url=None)
+    app.add_middleware(RequestLog)
+    problems.install(app)
+    openapi.install(app)
+    for routes in (health, processes, internal):
+        app.include_router(routes.router)
+    return app
+
+
+def _closing(stack: AsyncExitStack, database: Database) -> Database:
+    stack.push_async_callback(database.close)
+    return database

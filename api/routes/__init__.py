@@ -1,0 +1,1 @@
+"""The addresses, by who calls them."""
