@@ -7,7 +7,7 @@ which no writer knows: readers read, writers refuse. The ``lakemill.*`` properti
 import hashlib
 import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Self
 from uuid import UUID, uuid5
 
@@ -19,6 +19,7 @@ from contracts.strict_json import loads
 
 PROTOCOL = {"minReaderVersion": 1, "minWriterVersion": 7, "writerFeatures": ["appendOnly", "lakemillSealed"]}
 _TABLE_NAMESPACE = UUID("6f0f3b1e-6f3c-5a53-9d0b-1d8f3a0c7a11")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SINGLE_ACTIONS = {"commitInfo", "protocol", "metaData"}
 _JSON_FIELDS = {"inputs", "params", "checks", "resources", "stages"}
 _FILE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._=-]*(/[A-Za-z0-9][A-Za-z0-9._=-]*)*\.parquet\Z")
@@ -94,7 +95,7 @@ class Commit(_Frozen):
 
     def encode(self) -> bytes:
         """Return the log entry: one JSON action per line."""
-        millis = int(self.committed_at.timestamp() * 1000)
+        millis = (self.committed_at - _EPOCH) // timedelta(milliseconds=1)  # floats would lose one now and then
         actions: list[dict[str, Any]] = [
             {"commitInfo": {"timestamp": millis, "operation": "LAKEMILL COMMIT", "engineInfo": "lakemill"}},
             {"protocol": PROTOCOL},
@@ -146,12 +147,12 @@ class Commit(_Frozen):
             provenance = _provenance(properties)
             return cls(
                 coordinate=coordinate,
-                committed_at=datetime.fromtimestamp(found["commitInfo"]["timestamp"] / 1000, UTC),
+                committed_at=_EPOCH + timedelta(milliseconds=found["commitInfo"]["timestamp"]),
                 schema_string=found["metaData"]["schemaString"],
                 files=_files(adds, provenance.token),
                 provenance=provenance,
             )
-        except (KeyError, TypeError, AttributeError, ValueError, OverflowError, OSError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise CorruptSnapshotError(f"{coordinate}: the commit cannot be read: {error}") from error
 
 
