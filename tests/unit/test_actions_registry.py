@@ -1,0 +1,162 @@
+"""Dropping a file into the folder is all it takes; what cannot stand beside the others is refused."""
+
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from assets.errors import ActionContractError
+from assets.profiles import ProfilesError, load_profiles
+from assets.publish import catalogue
+from assets.registry import Registry, discover, registry
+
+PYTHON = """
+from assets.declaration import action
+
+@action(inputs={{{inputs}}}, output="{output}", schema="n bigint", profile="{profile}")
+def {name}({parameters}):
+    return None
+"""
+_numbers = count()
+
+
+class Folder:
+    """A package of action files."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def python(self, name: str, output: str, source: str = "orders", profile: str = "small") -> None:
+        text = PYTHON.format(
+            name=name, output=output, inputs=f'"{source}": "{source}"', parameters=source, profile=profile
+        )
+        (self.path / f"{name}.py").write_text(text)
+
+    def sql(self, name: str, *header: str, query: str = "SELECT 1 AS n") -> None:
+        (self.path / f"{name}.sql").write_text("".join(f"-- {line}\n" for line in header) + query)
+
+    def discover(self) -> Registry:
+        return discover(self.path.name, {"small", "medium"})
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
+    package = tmp_path / f"actions_of_test_{next(_numbers)}"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return Folder(package)
+
+
+HEADER = ("output: by_sql", "inputs: orders, people=customer", "schema: n bigint", "description: Counts.")
+
+
+def test_python_and_sql_files_are_found(folder: Folder) -> None:
+    folder.python("one", "first")
+    folder.sql("two", *HEADER, "check: not_null(n)", "check: at_least(rows=3)", "profile: medium")
+    found = folder.discover()
+    assert sorted(found.digests()) == ["one", "two"]
+    assert found["two"].snapshot_inputs == {"orders": "orders", "people": "customer"}
+    assert [str(check) for check in found["two"].checks] == ["not_null(n)", "at_least(rows=3)"]
+    assert (found["two"].profile, found["two"].description) == ("medium", "Counts.")
+    with pytest.raises(ActionContractError, match="not deployed here"):
+        found["three"]
+
+
+def test_the_digest_follows_the_file(folder: Folder) -> None:
+    folder.sql("two", *HEADER)
+    before = folder.discover()["two"].digest
+    assert folder.discover()["two"].digest == before
+    folder.sql("two", *HEADER, query="SELECT 2 AS n")
+    assert folder.discover()["two"].digest != before
+
+
+def test_two_actions_for_one_output_are_refused(folder: Folder) -> None:
+    folder.python("one", "same")
+    folder.python("two", "same")
+    with pytest.raises(ActionContractError, match="output 'same'"):
+        folder.discover()
+
+
+def test_two_actions_of_one_name_are_refused(folder: Folder) -> None:
+    folder.python("one", "first")
+    folder.sql("one", *HEADER)
+    with pytest.raises(ActionContractError, match="name 'one'"):
+        folder.discover()
+
+
+def test_an_unknown_profile_is_refused(folder: Folder) -> None:
+    folder.python("one", "first", profile="enormous")
+    with pytest.raises(ActionContractError, match="enormous"):
+        folder.discover()
+
+
+def test_a_circle_of_datasets_is_refused(folder: Folder) -> None:
+    folder.python("one", "a", source="b")
+    folder.python("two", "b", source="a")
+    with pytest.raises(ActionContractError, match="circle"):
+        folder.discover()
+
+
+def test_a_file_without_an_action_is_refused(folder: Folder) -> None:
+    (folder.path / "empty.py").write_text("X = 1\n")
+    with pytest.raises(ActionContractError, match="declares no action"):
+        folder.discover()
+
+
+@pytest.mark.parametrize(
+    ("header", "rule"),
+    [
+        (HEADER[1:], "output"),
+        ((*HEADER, "output: again"), "output"),
+        ((*HEADER, "colour: red"), "colour"),
+        ((*HEADER, "check: positive(n)"), "positive"),
+        ((*HEADER, "check: not_null(month)"), "month"),
+        ((*HEADER, "param: since"), "since"),
+        ((*HEADER, "param: since map"), "since"),
+        ((*HEADER, "param: since date = yesterday"), "default"),
+        (("output: x", "inputs: Orders", "schema: n bigint"), "lower-case"),
+        (("output: x", "inputs: orders", "schema: n interval"), "interval"),
+    ],
+)
+def test_a_malformed_header_is_refused(folder: Folder, header: tuple[str, ...], rule: str) -> None:
+    folder.sql("bad", *header)
+    with pytest.raises(ActionContractError, match=rule) as refused:
+        folder.discover()
+    assert "bad.sql" in str(refused.value)
+
+
+def test_sql_parameters_have_types_and_defaults(folder: Folder) -> None:
+    folder.sql("two", *HEADER, "param: since date = 1992-01-01", "param: least bigint")
+    model = folder.discover()["two"].params_model
+    assert model.model_validate({"least": 3}).model_dump(mode="json") == {"since": "1992-01-01", "least": 3}
+    assert model.model_json_schema()["required"] == ["least"]
+
+
+def test_the_deployed_actions_stand_together() -> None:
+    published = catalogue(registry(), load_profiles())
+    by_name = {entry.name: entry for entry in published.actions}
+    assert {name: entry.dataset for name, entry in by_name.items()} == {
+        "aggregate_revenue": "revenue",
+        "aggregate_revenue_sql": "revenue_sql",
+        "daily_delays": "daily_delays",
+        "ingest_customer": "customer",
+        "ingest_flights": "flights",
+        "ingest_lineitem": "lineitem",
+        "ingest_orders": "orders",
+    }
+    assert by_name["ingest_flights"].inputs == {}
+    assert by_name["daily_delays"].inputs == {"flights": "flights"}
+    assert (
+        by_name["aggregate_revenue"].output_schema == "month date, segment string, revenue decimal(18,2), orders bigint"
+    )
+    assert by_name["aggregate_revenue"].params_schema["properties"]["min_orders"]["minimum"] == 0
+    assert set(published.profiles) == {"small", "medium", "large"}
+
+
+def test_a_broken_profiles_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ProfilesError, match="LAKEMILL_PROFILES_FILE"):
+        load_profiles(tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text('[small]\ndriver_memory = "lots"\n')
+    with pytest.raises(ProfilesError, match="driver_memory"):
+        load_profiles(tmp_path / "bad.toml")
