@@ -22,6 +22,7 @@ from tests.integration.worker_rows import (
     add_process,
     add_tenant,
     all_processes,
+    cut_off_others,
     events,
     kinds,
     outbox_ids,
@@ -31,10 +32,6 @@ from tests.integration.worker_rows import (
 from tests.memory_log import MemoryLog
 
 pytestmark = pytest.mark.anyio
-CUT_OFF_OTHERS = """
-    select pg_terminate_backend(pid) from pg_stat_activity
-    where pid != pg_backend_pid() and datname = current_database()
-"""
 
 
 class AccidentalRelay:
@@ -258,8 +255,7 @@ async def test_a_database_that_breaks_off_while_kafka_is_asked_costs_only_a_repe
 
     class CutOff(MemoryLog):
         async def publish(self, records: Sequence[OutgoingRecord]) -> list[LogPosition | None]:
-            async with db.transaction() as conn:
-                await conn.execute(text(CUT_OFF_OTHERS))
+            await cut_off_others(db)
             return await super().publish(records)
 
     with pytest.raises(DatabaseUnavailableError):

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import uuid_utils.compat
-from sqlalchemy import RowMapping, func, insert, select, update
+from sqlalchemy import RowMapping, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from contracts.messages import ProcessRequest, ResourceProfile
@@ -96,3 +96,10 @@ async def events(db: Database, process_id: UUID) -> list[Mapping[str, Any]]:
     async with db.transaction() as conn:
         query = select(process_events).where(process_events.c.process_id == process_id)
         return list((await conn.execute(query.order_by(process_events.c.id))).mappings())
+
+
+async def cut_off_others(db: Database) -> None:
+    """Let the server end every other connection to this database, as a restart would."""
+    others = "pid != pg_backend_pid() and datname = current_database()"
+    async with db.transaction() as conn:
+        await conn.execute(text(f"select pg_terminate_backend(pid) from pg_stat_activity where {others}"))  # noqa: S608 - a constant
