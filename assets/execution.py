@@ -31,11 +31,11 @@ def execute(action: Action, context: AssetExecutionContext) -> Iterator[Material
     if launch_id is None:
         profile = load_profiles(settings.profiles_file)[action.profile]
         entity, version = coordinates(context.partition_key)
-        yield _result(run_operator(action, entity, version, run_id=context.run_id, profile=profile, tools=tools))
+        yield _result(run_operator(action, entity, version, run_id=context.run.run_id, profile=profile, tools=tools))
         return
     for member in tools.control.members(UUID(launch_id)).members:
         try:
-            yield _result(run_member(member, run_id=context.run_id, action=action, tools=tools))
+            yield _result(run_member(member, run_id=context.run.run_id, action=action, tools=tools))
         except AttemptSupersededError as error:
             context.log.info("attempt %s of process %s stops: %s", member.attempt, member.process_id, error)
 

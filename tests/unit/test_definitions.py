@@ -1,0 +1,100 @@
+"""The code location as operators see it: assets, lineage, jobs, the sensor; and what loading it must not need."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dagster import AssetKey, DefaultSensorStatus, Definitions
+
+from assets.partitions import PARTITIONS
+from assets.registry import registry
+from orchestration.definitions import defs
+from orchestration.jobs import MAX_RUN_SECONDS
+
+ROOT = Path(__file__).parent.parent.parent
+DATASETS = {
+    "customer": set[str](),
+    "daily_delays": {"flights"},
+    "flights": set[str](),
+    "lineitem": set[str](),
+    "orders": set[str](),
+    "revenue": {"customer", "lineitem", "orders"},
+    "revenue_sql": {"customer", "lineitem", "orders"},
+}
+JOBS = {
+    "aggregate_revenue",
+    "aggregate_revenue_sql",
+    "daily_delays",
+    "ingest_customer",
+    "ingest_flights",
+    "ingest_lineitem",
+    "ingest_orders",
+}
+
+
+def node(name: str) -> Any:
+    return defs.resolve_asset_graph().get(AssetKey(name))
+
+
+def test_every_dataset_is_an_asset_below_its_inputs() -> None:
+    graph = defs.resolve_asset_graph()
+    found = {key.to_user_string(): graph.get(key).parent_keys for key in graph.get_all_asset_keys()}
+    assert {name: {key.to_user_string() for key in parents} for name, parents in found.items()} == DATASETS
+
+
+@pytest.mark.parametrize("action", list(registry()), ids=lambda action: action.name)
+def test_an_asset_says_what_it_is(action: Any) -> None:
+    asset = node(action.output)
+    assert asset.partitions_def == PARTITIONS
+    assert asset.code_version == action.digest
+    assert asset.description == action.description
+    assert asset.metadata["action"] == action.name
+    assert asset.group_name == ("landed" if action.landing_inputs else "derived")
+
+
+def test_every_action_has_a_job_of_its_name_that_cannot_run_for_ever() -> None:
+    jobs = {job.name: job for job in defs.resolve_all_job_defs() if not job.name.startswith("__")}
+    assert jobs.keys() == JOBS
+    for job in jobs.values():
+        assert job.tags["dagster/max_runtime"] == str(MAX_RUN_SECONDS)
+        assert job.executor_def.name == "in_process"
+
+
+def test_the_one_sensor_runs_by_itself_and_may_start_every_job() -> None:
+    (sensor,) = defs.sensors or ()
+    assert sensor.name == "process_requests"
+    assert {target.job_name for target in sensor.targets} == JOBS
+    assert sensor.default_status == DefaultSensorStatus.RUNNING
+    assert sensor.minimum_interval_seconds == 1
+
+
+def test_dagster_retries_nothing_by_itself() -> None:
+    for job in defs.resolve_all_job_defs():
+        assert all(each.retry_policy is None for each in job.nodes)
+
+
+def test_everything_fits_together() -> None:
+    Definitions.validate_loadable(defs)
+
+
+def test_they_validate_with_an_empty_environment(tmp_path: Path) -> None:
+    command = [
+        str(Path(sys.executable).parent / "dagster"),
+        "definitions",
+        "validate",
+        "-m",
+        "orchestration.definitions",
+    ]
+    done = subprocess.run(
+        [*command, "-d", str(ROOT)], cwd=tmp_path, env={}, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_loading_them_imports_no_client_of_a_run() -> None:
+    clients = {"kafka", "boto3", "httpx", "pyarrow", "dagster_pyspark", "dagster_aws"}
+    code = f"import sys, orchestration.definitions; print(*({clients!r} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
