@@ -1,30 +1,31 @@
-"""Callbacks on a real PostgreSQL with real receivers: at least once, one id, verifiable, and nobody waits for the slow."""
+"""Callbacks on a real PostgreSQL with real receivers: at least once, one id, verifiable, and nobody waits for others."""
 
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import RowMapping, func, select, update
 from standardwebhooks.webhooks import Webhook
 
 from contracts.callbacks import Callback, webhook_id
 from contracts.reasons import Reason, ReasonCode
 from contracts.states import State
+from contracts.tenancy import DEFAULT_TENANT
 from control.callback_schedule import MAX_TRIES
 from control.callbacks import Courier, deliver_due
-from control.migrate import DEFAULT_TENANT
 from control.tables import deliveries
 from control.transitions import move
 from resources.callback_sender import GuardedSender, Outcome
 from resources.database import Database, DatabaseUnavailableError
 from resources.networks import parse_networks
 from resources.settings import ControlSettings
-from tests.integration.worker_rows import SECRET, add_process, add_tenant, cut_off_others, events, kinds
+from tests.integration.worker_rows import SECRET, add_process, add_tenant, events, kinds
 from tests.receiver import Answer, Receiver, answering, receiver, silence
 
 pytestmark = pytest.mark.anyio
@@ -161,17 +162,26 @@ async def test_a_worker_that_dies_while_sending_costs_a_repetition(db: Database,
     assert (await delivery(db, process_id))["state"] == "delivered"
 
 
-async def test_a_2xx_that_could_not_be_marked_is_sent_again(db: Database, settings: ControlSettings) -> None:
+async def test_a_2xx_that_could_not_be_marked_is_sent_again(
+    db: Database, database_url: SecretStr, settings: ControlSettings
+) -> None:
     process_id = await ended(db, "https://hooks.example/")
+    impatient = Database(database_url, statement_seconds=1)
+    async with AsyncExitStack() as held:
 
-    class TableGone(Script):
-        async def send(self, url: str, body: bytes, headers: dict[str, str]) -> Outcome:
-            await cut_off_others(db)
-            return await super().send(url, body, headers)
+        class Blocking(Script):
+            async def send(self, url: str, body: bytes, headers: dict[str, str]) -> Outcome:
+                conn = await held.enter_async_context(db.transaction())
+                await conn.execute(select(deliveries.c.id).with_for_update())
+                return await super().send(url, body, headers)
 
-    with pytest.raises(DatabaseUnavailableError):
-        await deliver_due(db, TableGone(Outcome(status=200)), settings)
+        with pytest.raises(DatabaseUnavailableError):
+            await deliver_due(impatient, Blocking(Outcome(status=200)), settings)
+    await impatient.close()
     assert (await delivery(db, process_id))["state"] == "pending"
+    await make_due(db)
+    await deliver_due(db, Script(Outcome(status=200)), settings)
+    assert (await delivery(db, process_id))["state"] == "delivered"
 
 
 async def test_two_workers_do_not_send_the_same_delivery(db: Database, settings: ControlSettings) -> None:

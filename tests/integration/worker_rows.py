@@ -1,6 +1,5 @@
 """Rows that the worker's tests begin with, and what they ask afterwards."""
 
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -11,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from contracts.messages import ProcessRequest, ResourceProfile
 from contracts.states import State
-from control.migrate import DEFAULT_TENANT
+from contracts.tenancy import DEFAULT_TENANT
 from control.tables import launches, outbox, process_events, processes, tenants
 from control.transitions import enqueue, note
 from resources.database import Database
@@ -92,7 +91,7 @@ async def kinds(db: Database, process_id: UUID) -> list[str]:
     return [event["kind"] for event in await events(db, process_id)]
 
 
-async def events(db: Database, process_id: UUID) -> list[Mapping[str, Any]]:
+async def events(db: Database, process_id: UUID) -> list[RowMapping]:
     async with db.transaction() as conn:
         query = select(process_events).where(process_events.c.process_id == process_id)
         return list((await conn.execute(query.order_by(process_events.c.id))).mappings())
