@@ -10,7 +10,8 @@ from api.bodies import read
 from api.services import Ports
 from contracts.problems import ProblemError
 from contracts.signing import SIGNATURE_HEADER, BadSignatureError, verify
-from control.keys import Caller, Scope, caller_of
+from contracts.tenancy import Scope
+from control.keys import Caller, caller_of
 
 MAX_INTERNAL_BYTES = 128 * 1024 * 1024
 """A tick shows up to 500 records in base64; the sensor bounds their bytes well below this."""
@@ -26,7 +27,9 @@ def require(scope: Scope) -> Callable[..., Awaitable[Caller]]:
     """Return a dependency that answers 401 without a valid key and 403 when the key lacks ``scope``."""
 
     async def dependency(
-        request: Request, ports: Ports, _: Annotated[HTTPAuthorizationCredentials | None, Security(_documented)]
+        request: Request,
+        ports: Ports,
+        _documentation: Annotated[HTTPAuthorizationCredentials | None, Security(_documented)],
     ) -> Caller:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         async with ports.db.transaction() as conn:

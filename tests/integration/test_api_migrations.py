@@ -9,7 +9,8 @@ from alembic.runtime.migration import MigrationContext
 from pydantic import SecretStr
 from sqlalchemy import Connection, select
 
-from control.migrate import DEFAULT_TENANT, migrate
+from contracts.tenancy import DEFAULT_TENANT
+from control.migrate import migrate
 from control.tables import metadata, tenants
 from resources.database import Database
 

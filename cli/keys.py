@@ -1,0 +1,106 @@
+"""``lakemill keys …``: API keys and the secret that signs callbacks. Talks to the control plane's database."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from contracts.problems import LakemillError
+from contracts.tenancy import DEFAULT_TENANT, Scope
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+app = typer.Typer(no_args_is_help=True, help="API keys and the callback secret.")
+
+EXIT_USAGE, EXIT_CONFIG, EXIT_REMOTE = 2, 3, 5
+_Result = TypeVar("_Result")
+_Tenant = Annotated[str, typer.Option(help="Who the key speaks for.")]
+
+
+@app.command()
+def create(
+    tenant: _Tenant = DEFAULT_TENANT,
+    scope: Annotated[list[Scope] | None, typer.Option(help="What it may do; repeat it. Default: all.")] = None,
+    expires_days: Annotated[int | None, typer.Option(min=1, max=3650, help="Default: it does not expire.")] = None,
+    *,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the key only.")] = False,
+) -> None:
+    """Make a key and print it, for the only time."""
+    from control import keys  # inside: a command pays for what it uses
+
+    life = None if expires_days is None else timedelta(days=expires_days)
+    key = _run(lambda conn: keys.create(conn, tenant, scope or list(Scope), life)).get_secret_value()
+    if not quiet:
+        typer.echo("Keep this key; it is not shown again:", err=True)
+    typer.echo(key)
+
+
+@app.command("ls")
+def list_keys() -> None:
+    """List all keys, without their secrets."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from control import keys
+
+    table = Table("prefix", "tenant", "scopes", "created", "expires", "revoked")
+    for row in _run(keys.listing):
+        moments = (row["created_at"], row["expires_at"], row["revoked_at"])
+        shown = [moment.isoformat(timespec="seconds") if moment else "" for moment in moments]
+        table.add_row(row["prefix"], row["tenant_id"], " ".join(row["scopes"]), *shown)
+    Console().print(table)
+
+
+@app.command()
+def revoke(prefix: Annotated[str, typer.Argument(help="The twelve characters after 'lm_'.")]) -> None:
+    """Make a key useless from now on."""
+    from control import keys
+
+    if not _run(lambda conn: keys.revoke(conn, prefix)):
+        typer.echo(f"There is no key {prefix!r}; 'lakemill keys ls' shows them.", err=True)
+        raise typer.Exit(EXIT_USAGE)
+    typer.echo(f"{prefix} is revoked.")
+
+
+@app.command("webhook-secret")
+def webhook_secret(tenant: _Tenant = DEFAULT_TENANT) -> None:
+    """Print the secret that signs the tenant's callbacks (Standard Webhooks)."""
+    from control import keys
+
+    typer.echo(_run(lambda conn: keys.webhook_secret(conn, tenant)).get_secret_value())
+
+
+def _run(work: "Callable[[AsyncConnection], Awaitable[_Result]]") -> _Result:
+    from pydantic import ValidationError
+
+    from resources.database import Database
+    from resources.settings import control_settings
+
+    try:
+        settings = control_settings()
+    except ValidationError as error:
+        names = ", ".join(f"LAKEMILL_{'_'.join(map(str, found['loc'])).upper()}" for found in error.errors())
+        typer.echo(f"Not configured: {names}. Set them, or run where 'lakemill up' keeps its state.", err=True)
+        raise typer.Exit(EXIT_CONFIG) from None
+
+    async def transaction() -> _Result:
+        db = Database(settings.database_url, pool_size=1)
+        try:
+            async with db.transaction() as conn:
+                return await work(conn)
+        finally:
+            await db.close()
+
+    try:
+        return asyncio.run(transaction())
+    except LakemillError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(EXIT_REMOTE) from None
+
+
+def register(root: typer.Typer) -> None:
+    """Add ``keys`` to the command line."""
+    root.add_typer(app, name="keys")
