@@ -1,4 +1,4 @@
-"""Callbacks on a real PostgreSQL with real receivers: at least once, one id, verifiable, and nobody waits for others."""
+"""Callbacks on a real PostgreSQL with real receivers: at least once, under one id, and nobody waits for others."""
 
 import asyncio
 import time
