@@ -113,4 +113,6 @@ def _watch(stack: Stack, console: Console) -> None:
 
 def _obituary(row: ServerStatus, tail: str) -> Panel:
     advice = Text(f"Nothing restarts by itself. Look at {row.log}, then: lakemill restart {row.name}", style="bold")
-    return Panel(Group(Text(tail), Text(), advice), title=f"{row.name} died", border_style="red", title_align="left")
+    return Panel(
+        Group(Text.from_ansi(tail), Text(), advice), title=f"{row.name} died", border_style="red", title_align="left"
+    )

@@ -62,6 +62,7 @@ class DagsterServers:
             needs=("s3", "orphans"),
             env=self.env,
             deadline=120,
+            grace=2,  # it would wait for the sensor's long poll to end
         )
 
     def daemon(self) -> Server:

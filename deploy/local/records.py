@@ -27,6 +27,8 @@ class ServerRecord:
     stop_signal: int
     wave: int
     """Servers of a lower wave stop first."""
+    grace: float
+    """Seconds from the stop signal to SIGKILL."""
     ready_seconds: float | None = None
     stopping: bool = False
 

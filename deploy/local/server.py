@@ -38,6 +38,8 @@ class Server:
     deadline: float = 60.0
     stop_signal: signal.Signals = signal.SIGTERM
     wave: int = 0
+    grace: float = 6.0
+    """Seconds that the server has to end by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,4 +107,5 @@ def describe(server: Server, pid: int, logs: Logs) -> ServerRecord:
         log=str(logs.of(server.name)),
         stop_signal=int(server.stop_signal),
         wave=server.wave,
+        grace=server.grace,
     )

@@ -20,7 +20,7 @@ from deploy.local.server import Logs
 from deploy.local.site import CompleteFolder, Site
 from deploy.local.starting import Progress, Starter
 from deploy.local.status import ServerStatus, State
-from deploy.local.stopping import STOP_SECONDS, stop, stop_all
+from deploy.local.stopping import stop, stop_all
 
 DEFAULT_BASE_PORT = 8400
 _STATE = ("run", "logs", "postgres", "kafka", "s3", "dagster", "worker.heartbeat", ENV_FILE)
@@ -145,7 +145,7 @@ class Stack:
 
     def _stop_one(self, record: ServerRecord) -> None:
         self._records.mark_stopping(record)
-        stop([record], deadline=time.monotonic() + STOP_SECONDS, reap=self._reap)
+        stop([record], reap=self._reap)
         self._records.remove(record.name)
 
     def _refuse_second_start(self) -> None:

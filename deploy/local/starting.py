@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
-from threading import Event
+from threading import Event, Lock
 
 from deploy.local.errors import ServerFailedError, StackError
 from deploy.local.records import Records, ServerRecord
@@ -32,6 +32,7 @@ class Starter:
     children: dict[str, subprocess.Popen[bytes]]
     progress: Progress
     _cancelled: Event = field(default_factory=Event)
+    _telling: Lock = field(default_factory=Lock)
 
     def start_all(self, nodes: Sequence[Server | Step]) -> None:
         """Start everything. Raises the first failure, after every start that was under way has given up."""
@@ -54,9 +55,9 @@ class Starter:
     def start(self, node: Server | Step) -> None:
         """Start one server and wait until it is ready, or run one step to its end. Raises ServerFailedError."""
         begun = time.monotonic()
-        self.progress(ServerStatus(node.name, State.STARTING, _address(node), str(self.logs.of(node.name))))
+        self._tell(ServerStatus(node.name, State.STARTING, _address(node), str(self.logs.of(node.name))))
         start = self._start_server(node, begun) if isinstance(node, Server) else self._run_step(node, begun)
-        self.progress(start)
+        self._tell(start)
 
     def _start_server(self, server: Server, begun: float) -> ServerStatus:
         server.prepare()
@@ -99,9 +100,13 @@ class Starter:
             if self._cancelled.wait(_POLL):
                 raise StartCancelledError(f"{node.name} was given up")
 
+    def _tell(self, status: ServerStatus) -> None:
+        with self._telling:  # servers start in threads, and a callback need not know
+            self.progress(status)
+
     def _failed(self, node: Server | Step, reason: str) -> ServerFailedError:
         error = ServerFailedError(node.name, reason, self.logs.of(node.name), self.logs.tail(node.name))
-        self.progress(ServerStatus(node.name, State.DEAD, _address(node), str(self.logs.of(node.name))))
+        self._tell(ServerStatus(node.name, State.DEAD, _address(node), str(self.logs.of(node.name))))
         return error
 
 

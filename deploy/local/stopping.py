@@ -1,4 +1,7 @@
-"""Stopping servers for sure: a polite signal, a deadline, then SIGKILL for all that is left of their sessions."""
+"""Stopping servers for sure: a polite signal, a grace, then SIGKILL for all that is left of their sessions.
+
+There are two waves of at most six seconds each, so that everything ends within the 15 s that a user is promised.
+"""
 
 import signal
 import time
@@ -9,8 +12,6 @@ import psutil
 
 from deploy.local.records import Records, ServerRecord, leader, members, strays
 
-STOP_SECONDS = 14.0
-"""For everything together; a user was promised 15."""
 _POLL = 0.05
 
 
@@ -19,27 +20,28 @@ def stop_all(records: Records, state_dir: Path, *, reap: Callable[[], None]) -> 
 
     ``reap`` is called while waiting, so that ended children of this process do not stay as zombies.
     """
-    started = time.monotonic()
     running = records.all()[::-1]
     for record in running:
         records.mark_stopping(record)
-    waves = sorted({record.wave for record in running})
-    for number, wave in enumerate(waves, start=1):
-        deadline = started + STOP_SECONDS * number / len(waves)
-        stop([record for record in running if record.wave == wave], deadline=deadline, reap=reap)
+    for wave in sorted({record.wave for record in running}):
+        stop([record for record in running if record.wave == wave], reap=reap)
     _kill(strays(state_dir), reap)
     for record in running:
         records.remove(record.name)
 
 
-def stop(servers: Sequence[ServerRecord], *, deadline: float, reap: Callable[[], None]) -> None:
-    """Signal the servers at once, wait for them until ``deadline`` (monotonic seconds), then kill their sessions."""
+def stop(servers: Sequence[ServerRecord], *, reap: Callable[[], None]) -> None:
+    """Signal the servers at once, kill each one's session when it has ended or its grace has passed."""
+    begun = time.monotonic()
     for server in servers:
         _signal(members(server), server.stop_signal)
-    while any(leader(server) for server in servers) and time.monotonic() < deadline - 1:
+    waiting = list(servers)
+    while waiting:
         reap()
-        time.sleep(_POLL)
-    _kill([process for server in servers for process in members(server)], reap)
+        over = [server for server in waiting if not leader(server) or time.monotonic() > begun + server.grace]
+        _kill([process for server in over for process in members(server)], reap)
+        waiting = [server for server in waiting if server not in over]
+        time.sleep(_POLL if waiting else 0)
 
 
 def _kill(processes: Iterable[psutil.Process], reap: Callable[[], None]) -> None:

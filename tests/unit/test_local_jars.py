@@ -1,0 +1,86 @@
+from pathlib import Path
+
+import pytest
+
+from deploy.jars.java import JavaMissingError, find_java, java_version
+from deploy.jars.retrieve import (
+    JarDownloadError,
+    JarMismatchError,
+    differences,
+    ensure_jars,
+    present_sums,
+    read_sums,
+)
+
+
+def program(path: Path, script: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_the_checked_in_list_covers_both_folders() -> None:
+    names = read_sums()
+    assert {name.split("/")[0] for name in names} == {"spark", "broker"}
+    assert all(len(digest) == 64 for digest in names.values())
+    assert "spark/spark-hadoop-cloud_2.13-4.1.1.jar" in names
+    assert not [name for name in names if "bundle-" in name]  # the whole SDK would be 600 MB
+
+
+def test_each_kind_of_difference_is_named(tmp_path: Path) -> None:
+    (tmp_path / "spark").mkdir()
+    (tmp_path / "spark" / "changed.jar").write_bytes(b"other bytes")
+    (tmp_path / "spark" / "unknown.jar").write_bytes(b"")
+    wanted = {"spark/changed.jar": "0" * 64, "spark/gone.jar": "1" * 64}
+    assert list(differences(wanted, present_sums(tmp_path))) == [
+        "spark/changed.jar has SHA-256 a3ead5eedad5… instead of 000000000000…",
+        "spark/gone.jar is missing",
+        "spark/unknown.jar is not in SHA256SUMS",
+    ]
+
+
+def test_a_jar_with_other_bytes_is_not_installed(tmp_path: Path) -> None:
+    liar = program(
+        tmp_path / "java",
+        'for last; do case "$last" in */out/*) out=${last%%/out/*}/out;; esac; done; mkdir -p "$out/spark"; '
+        'echo evil > "$out/spark/hadoop-aws-3.4.2.jar"',
+    )
+    before = tmp_path / "state" / "jars" / "spark" / "kept.jar"
+    before.parent.mkdir(parents=True)
+    before.write_bytes(b"old")
+    with pytest.raises(JarMismatchError, match=r"spark/hadoop-aws-3.4.2.jar|is missing"):
+        ensure_jars(tmp_path / "state" / "jars", liar)
+    assert before.read_bytes() == b"old"
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["jars"]
+
+
+def test_no_network_is_said(tmp_path: Path) -> None:
+    offline = program(tmp_path / "java", "echo 'module not found: x UNRESOLVED DEPENDENCIES'; exit 1")
+    with pytest.raises(JarDownloadError, match=r"UNRESOLVED.*--repository"):
+        ensure_jars(tmp_path / "jars", offline, repository="https://mirror.example")
+
+
+def test_a_missing_java_is_said(tmp_path: Path) -> None:
+    with pytest.raises(JavaMissingError, match=r"Java 17 .* no 'java' on the PATH: install one"):
+        find_java(search_path=str(tmp_path))
+    with pytest.raises(JavaMissingError, match="JAVA_HOME"):
+        find_java(java_home=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("stated", "version"),
+    [
+        ('openjdk version "17.0.15" 2025-04-15', 17),
+        ('java version "1.8.0_401"', 8),
+        ('openjdk version "21" 2023-09-19', 21),
+    ],
+)
+def test_the_java_version_is_read(tmp_path: Path, stated: str, version: int) -> None:
+    assert java_version(program(tmp_path / "bin" / "java", f"echo '{stated}' >&2")) == version
+
+
+def test_an_old_java_is_refused(tmp_path: Path) -> None:
+    program(tmp_path / "bin" / "java", """echo 'java version "1.8.0_401"' >&2""")
+    with pytest.raises(JavaMissingError, match="is 8"):
+        find_java(java_home=str(tmp_path))
