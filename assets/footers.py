@@ -63,11 +63,15 @@ def read_footer(lake: Lake, found: ObjectInfo) -> Footer:
     nulls: dict[str, int] = {}
     low: dict[str, Any] = {}
     high: dict[str, Any] = {}
+    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+    groups = [group for group in groups if group.num_rows]  # of an empty group writers count nothing
     for index, column in enumerate(schema.columns):
-        statistics = [metadata.row_group(group).column(index).statistics for group in range(metadata.num_row_groups)]
+        statistics = [group.column(index).statistics for group in groups]
         if all(part is not None and part.has_null_count for part in statistics):
             nulls[column.name] = sum(part.null_count for part in statistics)
-            if bounds := _bounds(column.type, statistics, metadata):
+            # A group of nulls only has no bounds.
+            filled = [part for part, group in zip(statistics, groups, strict=True) if part.null_count < group.num_rows]
+            if bounds := _bounds(column.type, filled):
                 low[column.name], high[column.name] = bounds
     return Footer(found.key, found.size, schema, metadata.num_rows, nulls, low, high)
 
@@ -94,17 +98,12 @@ def _type_name(kind: pa.DataType) -> str:
     return _NAMES.get(kind, str(kind))
 
 
-def _bounds(kind: str, statistics: list[Any], metadata: Any) -> tuple[Any, Any] | None:
-    if kind not in _BOUNDED and not kind.startswith("decimal"):
+def _bounds(kind: str, statistics: list[Any]) -> tuple[Any, Any] | None:
+    bounded = kind in _BOUNDED or kind.startswith("decimal")
+    if not bounded or not statistics or not all(part.has_min_max for part in statistics):
         return None
-    filled = [
-        part
-        for group, part in enumerate(statistics)
-        if part.null_count < metadata.row_group(group).num_rows  # a group of nulls has no bounds
-    ]
-    if not filled or not all(part.has_min_max for part in filled):
-        return None
-    low, high = encode_bound(min(part.min for part in filled)), encode_bound(max(part.max for part in filled))
+    low = encode_bound(min(part.min for part in statistics))
+    high = encode_bound(max(part.max for part in statistics))
     return None if low is None or high is None else (low, high)
 
 

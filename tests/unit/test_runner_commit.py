@@ -1,0 +1,270 @@
+"""The runner from the write to the outcome: the audit of the folder, the permit, and every answer a PUT can have."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from assets.errors import AlreadyPublishedError, CommitRefusedError, CommitterError
+from assets.verify import verify
+from contracts.reasons import ReasonCode
+from contracts.reports import Event
+from contracts.storage import commit_key, token_prefix
+from resources.control_plane import AttemptSupersededError, ControlPlaneUnavailableError, PermitHeldError
+from resources.lake import LakeAccessError, LakeUnavailableError, PutOutcome
+from tests.arrow_session import magic_write
+from tests.unit.runner_bench import (
+    Bench,
+    expired,
+    lost_before_the_store,
+    stored_but_answer_lost,
+)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def without_marker(folder: Path, table: pa.Table) -> None:
+    magic_write(folder, table)
+    (folder / "_SUCCESS").unlink()
+
+
+def empty_marker(folder: Path, table: pa.Table) -> None:
+    magic_write(folder, table)
+    (folder / "_SUCCESS").write_bytes(b"")
+
+
+def broken_marker(folder: Path, table: pa.Table) -> None:
+    magic_write(folder, table)
+    (folder / "_SUCCESS").write_bytes(b"magic")
+
+
+def other_committer(folder: Path, table: pa.Table) -> None:
+    magic_write(folder, table)
+    marker = json.loads((folder / "_SUCCESS").read_text())
+    (folder / "_SUCCESS").write_text(json.dumps(marker | {"committer": "directory"}))
+
+
+def foreign_file(folder: Path, table: pa.Table) -> None:
+    magic_write(folder, table)
+    pq.write_table(table, folder / "part-00001-x.parquet")
+
+
+def leftover(folder: Path, table: pa.Table) -> None:
+    magic_write(folder, table)
+    (folder / "__magic_job").mkdir()
+    (folder / "__magic_job" / "part.pendingset").write_text("{}")
+
+
+def lost_file(folder: Path, table: pa.Table) -> None:
+    magic_write(folder, table)
+    next(folder.glob("*.parquet")).unlink()
+
+
+def changed_size(folder: Path, table: pa.Table) -> None:
+    magic_write(folder, table)
+    file = next(folder.glob("*.parquet"))
+    file.write_bytes(b"x" + file.read_bytes())
+
+
+def cut_file(folder: Path, _table: pa.Table) -> None:
+    wide = pa.table({"month": ["a"] * 10, "orders": list(range(10))})
+    magic_write(folder, wide)
+    file = next(folder.glob("*.parquet"))
+    whole = file.read_bytes()
+    file.write_bytes(b"\0" * 20 + whole[: len(whole) - 20])  # the same size, without an end
+
+
+def other_columns(folder: Path, _table: pa.Table) -> None:
+    magic_write(folder, pa.table({"month": ["a"], "orders": [1.5]}))
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (without_marker, "_SUCCESS is missing"),
+        (empty_marker, "_SUCCESS is empty"),
+        (broken_marker, "not JSON"),
+        (other_committer, "does not name the magic committer"),
+        (foreign_file, "2 data files are listed, _SUCCESS names 1"),
+        (leftover, "pendingset"),
+        (lost_file, "0 data files"),
+        (changed_size, "bytes are listed"),
+        (cut_file, "cannot be read back"),
+        (other_columns, "orders double instead of orders bigint"),
+    ],
+)
+def test_a_folder_that_is_not_one_finished_job_is_refused(
+    bench: Bench, write: Callable[[Path, pa.Table], None], words: str
+) -> None:
+    bench.sessions.session.write = write
+    with pytest.raises(CommitterError, match=words):
+        bench.run()
+    assert bench.failure.code is ReasonCode.SPARK_UNAVAILABLE
+    assert Event.COMMITTING not in bench.control.events
+    assert bench.published() is None
+
+
+def test_the_url_is_signed_before_the_permit_is_asked_for(bench: Bench) -> None:
+    signed_before: list[int] = []
+    bench.control.on_committing = lambda: signed_before.append(len(bench.lake.presigned))
+    bench.run()
+    assert signed_before == [1]
+    assert bench.lake.presigned == [120]
+
+
+def test_a_held_permit_is_waited_for_with_a_fresh_url(bench: Bench) -> None:
+    bench.control.refuse(Event.COMMITTING, PermitHeldError("held", 30), PermitHeldError("held", 40))
+    bench.run()
+    assert bench.clock.slept == [30, 40]
+    assert len(bench.lake.presigned) == 3
+    assert bench.published() is not None
+
+
+def test_a_permit_that_stays_held_is_given_up(bench: Bench) -> None:
+    bench.control.refuse(Event.COMMITTING, *[PermitHeldError("held", 50) for _ in range(20)])
+    with pytest.raises(CommitRefusedError):
+        bench.run()
+    assert sum(bench.clock.slept) <= 240
+    assert bench.failure.code is ReasonCode.COMMIT_REFUSED
+    assert bench.published() is None
+
+
+def test_an_attempt_superseded_at_the_permit_writes_nothing(bench: Bench) -> None:
+    bench.control.refuse(Event.COMMITTING, AttemptSupersededError("cancelled"))
+    with pytest.raises(AttemptSupersededError):
+        bench.run()
+    assert bench.control.events == [Event.STARTED, Event.COMMITTING]
+    assert bench.published() is None
+
+
+def test_without_a_permit_nothing_is_put(bench: Bench) -> None:
+    bench.control.refuse(Event.COMMITTING, ControlPlaneUnavailableError("down"))
+    with pytest.raises(ControlPlaneUnavailableError):
+        bench.run()
+    assert bench.failure.code is ReasonCode.CONTROL_PLANE_UNAVAILABLE
+    assert bench.published() is None
+
+
+def test_a_lost_answer_to_a_stored_commit_is_success(bench: Bench) -> None:
+    bench.lake.steps = [stored_but_answer_lost]
+    assert bench.run().commit == bench.published()
+    assert bench.control.events[-1] is Event.SUCCEEDED
+
+
+def test_a_412_on_our_own_commit_is_success(bench: Bench) -> None:
+    def stored_then_412(send: Callable[[], PutOutcome]) -> PutOutcome:
+        send()
+        return send()
+
+    bench.lake.steps = [stored_then_412]
+    assert bench.run().commit == bench.published()
+
+
+def test_a_lost_request_is_sent_again(bench: Bench) -> None:
+    bench.lake.steps = [lost_before_the_store, lost_before_the_store]
+    assert bench.run().commit == bench.published()
+
+
+def test_a_lost_answer_and_a_deaf_store_are_sat_out(bench: Bench) -> None:
+    def stored_then_deaf(send: Callable[[], PutOutcome]) -> PutOutcome:
+        bench.lake.deaf = 2
+        return stored_but_answer_lost(send)
+
+    bench.lake.steps = [stored_then_deaf, lost_before_the_store, lost_before_the_store]
+    assert bench.run().commit == bench.published()
+
+
+def test_a_store_that_never_answers_ends_the_attempt(bench: Bench) -> None:
+    bench.lake.steps = [lost_before_the_store] * 1000
+    with pytest.raises(LakeUnavailableError, match="does not say"):
+        bench.run()
+    assert 100 <= sum(bench.clock.slept) <= 130
+    assert bench.failure.code is ReasonCode.STORAGE_UNAVAILABLE
+
+
+def test_a_commit_after_its_time_is_refused(bench: Bench) -> None:
+    bench.lake.steps = [expired]
+    with pytest.raises(CommitRefusedError, match="after its time"):
+        bench.run()
+    assert bench.failure.code is ReasonCode.COMMIT_REFUSED
+
+
+def test_a_process_that_slept_past_its_permit_cannot_commit(bench: Bench) -> None:
+    bench.control.on_committing = lambda: bench.clock.sleep(121)
+    with pytest.raises(CommitRefusedError):
+        bench.run()
+    assert bench.published() is None
+
+
+def test_a_stored_commit_whose_retry_expires_is_success(bench: Bench) -> None:
+    def stored_then_deaf(send: Callable[[], PutOutcome]) -> PutOutcome:
+        bench.lake.deaf = 1
+        return stored_but_answer_lost(send)
+
+    bench.lake.steps = [stored_then_deaf, expired]
+    assert bench.run().commit == bench.published()
+
+
+def test_whoever_commits_second_has_lost(bench: Bench) -> None:
+    def another_wins(send: Callable[[], PutOutcome]) -> PutOutcome:
+        bench.run(member=bench.member(process_id=uuid4()))
+        return send()
+
+    bench.lake.steps = [another_wins]
+    with pytest.raises(AlreadyPublishedError, match="meanwhile"):
+        bench.run()
+    assert bench.failure.code is ReasonCode.VERSION_ALREADY_PUBLISHED
+    winner = bench.published()
+    assert winner is not None
+    assert winner.provenance.process_id != bench.process_id
+    assert verify(bench.lake, bench.home).ok
+
+
+def test_something_foreign_at_the_commit_is_never_ours(bench: Bench) -> None:
+    def foreign_wins(send: Callable[[], PutOutcome]) -> PutOutcome:
+        bench.lake.put(commit_key(bench.home), b"{}")
+        return send()
+
+    bench.lake.steps = [foreign_wins]
+    with pytest.raises(AlreadyPublishedError, match="something else"):
+        bench.run()
+
+
+def test_a_refused_commit_is_the_storages_fault(bench: Bench) -> None:
+    def denied(_send: Callable[[], PutOutcome]) -> PutOutcome:
+        raise LakeAccessError("read-only credentials")
+
+    bench.lake.steps = [denied]
+    with pytest.raises(LakeAccessError):
+        bench.run()
+    assert bench.failure.code is ReasonCode.STORAGE_UNAVAILABLE
+
+
+@pytest.mark.parametrize("error", [ControlPlaneUnavailableError("down"), AttemptSupersededError("expired meanwhile")])
+def test_a_published_snapshot_is_success_whoever_hears_of_it(bench: Bench, error: Exception) -> None:
+    bench.control.refuse(Event.SUCCEEDED, error)
+    assert bench.run().commit == bench.published()
+    assert bench.control.events[-1] is Event.SUCCEEDED
+
+
+def test_damage_is_found_by_verify(bench: Bench) -> None:
+    commit = bench.run().commit
+    key = token_prefix(bench.home, commit.provenance.token) + commit.files[0].name
+    whole = bench.lake.get(key) or b""
+    for damaged, words in [
+        (whole[:-1], "bytes, the commit says"),
+        (whole[:-4] + b"XXXX", "does not end like a Parquet file"),
+    ]:
+        bench.lake.put(key, damaged)
+        assert words in verify(bench.lake, bench.home).problems[0]
+    bench.lake.delete([key])
+    assert verify(bench.lake, bench.home).problems == [f"{commit.files[0].name} is missing"]
+    bench.lake.put(commit_key(bench.home), b"{}")
+    assert "cannot be read" in verify(bench.lake, bench.home).problems[0]
