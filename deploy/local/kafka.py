@@ -5,7 +5,6 @@ import secrets
 import subprocess
 from pathlib import Path
 
-from deploy.local.environment import inherited
 from deploy.local.errors import ServerFailedError
 from deploy.local.server import STORAGE_WAVE, Server
 from deploy.local.site import CompleteFolder, Site
@@ -49,7 +48,7 @@ class KafkaNode:
             "kafka.tools.StorageTool", "format", "-t", f"L{cluster_id[1:]}", "-c", str(self._configuration)
         )
         done = subprocess.run(
-            command, env=inherited({}), capture_output=True, text=True, check=False, start_new_session=True
+            command, env=self._site.tool_env(), capture_output=True, text=True, check=False, start_new_session=True
         )
         if done.returncode != 0:
             raise ServerFailedError("kafka", "could not format its folder", self._state.path, done.stderr[-2000:])

@@ -8,7 +8,6 @@ import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 
-from deploy.local.environment import inherited
 from deploy.local.errors import ServerFailedError, StackError, ToolMissingError
 from deploy.local.ports import HOST
 from deploy.local.server import STORAGE_WAVE, Server
@@ -63,7 +62,12 @@ class PostgresCluster:
         command = [*unprivileged(), str(self._binaries / "initdb"), "--pgdata", str(self._data)]
         options = ["--username=postgres", "--pwfile", str(password), "--auth=scram-sha-256", "--encoding=UTF8"]
         done = subprocess.run(
-            [*command, *options, "--locale=C"], env=inherited({}), cwd="/", capture_output=True, text=True, check=False
+            [*command, *options, "--locale=C"],
+            env=self._site.tool_env(),
+            cwd="/",
+            capture_output=True,
+            text=True,
+            check=False,
         )
         password.unlink()
         if done.returncode != 0:
@@ -82,7 +86,7 @@ class PostgresCluster:
         return subprocess.run(
             [str(self._binaries / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", *where],
             input=sql,
-            env=inherited({}) | passwords | {"PGPASSWORD": variables["LAKEMILL_SUPERUSER_PASSWORD"]},
+            env=self._site.tool_env() | passwords | {"PGPASSWORD": variables["LAKEMILL_SUPERUSER_PASSWORD"]},
             capture_output=True,
             text=True,
             check=False,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.local.environment import inherited
 from deploy.local.errors import HalfWrittenStateError
 from deploy.local.ports import PortBlock
 
@@ -27,6 +28,10 @@ class Site:
     def folder(self, name: str) -> Path:
         """Return the state folder of a server."""
         return self.state_dir / name
+
+    def tool_env(self) -> dict[str, str]:
+        """Return the environment of a short-lived tool (initdb, psql …), marked so that a stop finds it."""
+        return inherited({"LAKEMILL_STACK": str(self.state_dir)})
 
     def python(self, *arguments: str) -> tuple[str, ...]:
         """Return a command of the Python that runs us."""
