@@ -78,11 +78,11 @@ async def page(
         if value is not None:
             query = query.where(processes.c[column] == value)
     if cursor is not None:
-        query = query.where(processes.c.id < _decode(cursor))
+        query = query.where(processes.c.id < decode_cursor(cursor))
     async with db.transaction() as conn:
         rows = (await conn.execute(query.order_by(processes.c.id.desc()).limit(limit + 1))).mappings().all()
     shown = rows[:limit]
-    more = _encode(shown[-1]["id"]) if len(rows) > limit else None
+    more = encode_cursor(shown[-1]["id"]) if len(rows) > limit else None
     return ProcessPage(processes=[_summary(row) for row in shown], next_cursor=more)
 
 
@@ -146,11 +146,13 @@ def _callback(delivered: Sequence[RowMapping]) -> CallbackStatus | None:
     return CallbackStatus(webhook_id=row["id"], **{name: row[name] for name in names})
 
 
-def _encode(process_id: UUID) -> str:
+def encode_cursor(process_id: UUID) -> str:
+    """Return the cursor of the page that follows ``process_id``."""
     return base64.urlsafe_b64encode(process_id.bytes).decode().rstrip("=")
 
 
-def _decode(cursor: str) -> UUID:
+def decode_cursor(cursor: str) -> UUID:
+    """Return the last process of the page before; raises ProblemError (validation_failed)."""
     # It names a place, not a row: whatever it holds, the query shows the tenant's own processes only.
     try:
         return UUID(bytes=base64.urlsafe_b64decode(cursor + "=="))

@@ -140,7 +140,7 @@ class ControlPlane:
     async def publish(self, catalogue: Mapping[str, Any] = CATALOGUE) -> httpx.Response:
         return await self.signed("PUT", ACTIONS_PATH, catalogue)
 
-    async def record_of(self, process_id: UUID, **changes: Any) -> bytes:
+    async def record_of(self, process_id: UUID, /, **changes: Any) -> bytes:
         """Return the record that the worker would publish for the current attempt."""
         row = await self.process(process_id)
         request = ProcessRequest.model_validate(row["request"])

@@ -1,0 +1,50 @@
+"""The documentation tells the whole API: its paths, and for every body and refusal a schema."""
+
+import json
+from typing import Any
+
+import pytest
+
+from api.app import create_app
+from contracts.messages import ProcessRequest
+
+PATHS = {
+    "/healthz": {"get"},
+    "/internal/v1/actions": {"put"},
+    "/internal/v1/intake": {"post"},
+    "/internal/v1/launches/{launch_id}": {"get"},
+    "/readyz": {"get"},
+    "/v1/processes": {"get", "post"},
+    "/v1/processes/callback": {"post"},
+    "/v1/processes/{process_id}": {"get"},
+}
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return create_app().openapi()
+
+
+def test_the_paths_are_exactly_these(document: dict[str, Any]) -> None:
+    assert {path: set(operations) for path, operations in document["paths"].items()} == PATHS
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    names = set(document["components"]["schemas"])
+    text = json.dumps(document)
+    asked = {part.partition('"')[0] for part in text.split('"#/components/schemas/')[1:]}
+    assert asked <= names
+    assert "HTTPValidationError" not in names
+
+
+def test_a_submit_is_documented_with_an_example_that_works(document: dict[str, Any]) -> None:
+    submit = document["paths"]["/v1/processes"]["post"]
+    body = submit["requestBody"]["content"]["application/json"]
+    assert ProcessRequest.model_validate(body["example"]).action == "aggregate_revenue"
+    assert body["schema"] == {"$ref": "#/components/schemas/ProcessRequest"}
+    assert {"202", "400", "401", "403", "409", "413", "415", "422", "503"} == set(submit["responses"])
+    for status, response in submit["responses"].items():
+        if status != "202":
+            assert set(response["content"]) == {"application/problem+json"}
+    assert [parameter["name"] for parameter in submit["parameters"]] == ["Idempotency-Key"]
+    assert submit["security"]
