@@ -33,7 +33,9 @@ _BY_TEXT: tuple[tuple[re.Pattern[str], ReasonCode], ...] = (
         ReasonCode.SPARK_UNAVAILABLE,
     ),
     (
-        re.compile(r"FAILED_READ_FILE|CANNOT_READ_FILE_FOOTER|MALFORMED_(CSV_)?RECORD|is not a Parquet file"),
+        re.compile(
+            r"FAILED_READ_FILE|CANNOT_READ_FILE_FOOTER|PATH_NOT_FOUND|MALFORMED_(CSV_)?RECORD|is not a Parquet file"
+        ),
         ReasonCode.INPUT_CORRUPT,
     ),
     (re.compile(r"CSV header does not conform"), ReasonCode.INPUT_CORRUPT),

@@ -39,6 +39,7 @@ _S3A = {
     "fs.s3a.experimental.input.fadvise": "random",
     "fs.s3a.bucket.probe": "0",
 }
+_STOP_SECONDS = 30
 _KEYS_PROVIDER = "org.apache.hadoop.fs.s3a.SimpleAWSCredentialsProvider"
 _AMBIENT_PROVIDER = "software.amazon.awssdk.auth.credentials.DefaultCredentialsProvider"
 
@@ -77,7 +78,7 @@ class SparkSessions:
     def close(self) -> None:
         """Stop Spark and its JVM; remove the scratch folder."""
         if self._session is not None:
-            self._session.stop()
+            _stop(self._session)
             self._session = None
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
@@ -104,6 +105,18 @@ def _build(config: dict[str, str]) -> "SparkSession":
     from pyspark.sql import SparkSession  # noqa: PLC0415 - only runs need Spark
 
     return SparkSession.builder.config(map=dict(config)).getOrCreate()
+
+
+def _stop(session: "SparkSession") -> None:
+    context = _context(session)
+    gateway: Any = context._gateway
+    session.stop()
+    # stop() leaves the JVM to the next session, which would then run with this one's heap and class path.
+    gateway.shutdown()
+    type(context)._gateway = type(context)._jvm = None
+    if gateway.proc.stdin:
+        gateway.proc.stdin.close()  # what the JVM waits for
+    gateway.proc.wait(_STOP_SECONDS)
 
 
 def spark_config(settings: ComputeSettings, profile: ResourceProfile, scratch: Path) -> dict[str, str]:
