@@ -1,0 +1,118 @@
+"""What the reconciler does about one process: decisions only. They rest on facts, never on how long something took.
+
+A place in the log is *passed* when the cursor that Dagster has stored lies behind it, or when Dagster has moved on to
+another incarnation of the topic since. Then the sensor has surely handled whatever it was going to handle.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from contracts.intake import LogPosition
+from contracts.messages import RunStatus
+from contracts.reasons import Reason, ReasonCode
+from contracts.states import State
+from resources.dagster_runs import OVER, RunState
+
+RESEND_SECONDS = (0, 30, 60, 120, 300, 600)
+"""Before the first repetition of a lost record, the second, …; the last one repeats. An action that is not deployed
+yet is deferred, which looks the same: it is asked for again with growing patience."""
+
+
+class Step(StrEnum):
+    """What to do."""
+
+    NOTHING = "nothing"
+    FINISH = "finish"
+    """An end is decided: carry it out if no permit is live."""
+    EXPIRE = "expire"
+    RESEND = "resend"
+    """The record is lost: into the outbox again, the same attempt."""
+    LOST = "lost"
+    """The launch never became a run: the attempt is over."""
+    DIED = "died"
+    """The run is over and nothing is committed: the attempt is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """The persisted cursor in one partition, and when the sensor last told it."""
+
+    partition: int
+    topic_id: str
+    next_offset: int
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Cursors:
+    """The persisted cursor of the relay's topic."""
+
+    partitions: Sequence[Passed]
+
+    def passed(self, place: LogPosition, since: datetime) -> bool:
+        """Whether ``place``, known since ``since``, is surely behind the sensor."""
+        for known in self.partitions:
+            if known.topic_id == place.topic_id and known.partition == place.partition:
+                return place.offset < known.next_offset
+        newest = max(self.partitions, key=lambda known: known.seen_at, default=None)
+        return newest is not None and newest.topic_id != place.topic_id and newest.seen_at > since
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is known of one process that has not ended."""
+
+    state: State
+    is_ending: bool
+    is_overdue: bool
+    released: tuple[LogPosition, datetime] | None
+    """Where the current attempt's record lies, and when that was noted."""
+    launched: tuple[LogPosition, datetime] | None
+    """Where the record of the current attempt's launch lies, and when it was decided."""
+
+
+def decide(subject: Subject, cursors: Cursors, run: RunStatus | None, *, runs_known: bool) -> Step:
+    """Say what to do. ``run`` is the current launch's run; without ``runs_known`` nothing is concluded from runs.
+
+    The caller has looked for a commit of queued and running processes after ``cursors`` and ``run`` were read.
+    """
+    if subject.is_ending:
+        return Step.FINISH
+    if subject.is_overdue:
+        return Step.EXPIRE
+    if subject.state is State.ACCEPTED:
+        is_lost = subject.released is not None and cursors.passed(*subject.released)
+        return Step.RESEND if is_lost else Step.NOTHING
+    if not runs_known or subject.launched is None:
+        return Step.NOTHING
+    if run is None or run.status == RunState.NOT_STARTED:
+        return Step.LOST if cursors.passed(*subject.launched) else Step.NOTHING
+    return Step.DIED if run.status in OVER else Step.NOTHING
+
+
+def resend_delay(earlier: int) -> timedelta:
+    """Return how long a record that was lost ``earlier`` times before waits in the outbox."""
+    return timedelta(seconds=RESEND_SECONDS[min(earlier, len(RESEND_SECONDS) - 1)])
+
+
+def lost_reason() -> Reason:
+    """Return the reason of an attempt whose launch never became a run."""
+    return Reason(
+        code=ReasonCode.RUN_LOST,
+        message="Dagster has stored a cursor behind this attempt's record, and no run was started for its launch",
+    )
+
+
+def died_reason(run: RunStatus) -> Reason:
+    """Return the reason of an attempt whose run is over, without a commit and without a report."""
+    when = f" at {run.ended_at.isoformat(timespec='seconds')}" if run.ended_at else ""
+    message = f"Dagster's run {run.run_id} ended as {run.status}{when} without a commit or a report; see {run.url}"
+    return Reason(code=ReasonCode.RUN_DIED, message=message)
+
+
+def deadline_reason(deadline_at: datetime) -> Reason:
+    """Return the reason of a process that ran out of time."""
+    message = f"the deadline passed at {deadline_at.isoformat(timespec='seconds')}"
+    return Reason(code=ReasonCode.DEADLINE_PASSED, message=message)

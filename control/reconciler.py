@@ -1,0 +1,220 @@
+"""Reconcile: every process that has not ended, held against the commits, the cursor and Dagster's runs.
+
+The order is what makes it safe: the cursor is read first, then the processes, then the runs, then the commits. What the
+cursor has passed was judged by intake, and had its run, before we look; what a run committed is there when the run is
+seen to be over. The rules are in ``reconcile_rules.py``.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+import structlog
+from sqlalchemy import RowMapping, Select, func, literal, or_, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from contracts.intake import LogPosition
+from contracts.messages import RunStatus
+from contracts.states import State
+from control.outcomes import end_attempt, end_process, finish_pending, settle_by_commit
+from control.reconcile_rules import (
+    Cursors,
+    Passed,
+    Step,
+    Subject,
+    deadline_reason,
+    decide,
+    died_reason,
+    lost_reason,
+    resend_delay,
+)
+from control.snapshots import CommitReader
+from control.tables import ACTIVE_SQL, cursors, launches, process_events, processes
+from control.transitions import enqueue, lock, note
+from resources.dagster_runs import DagsterRunsUnavailableError
+from resources.database import Database
+from resources.lake import LakeError
+from resources.settings import ControlSettings
+
+log = structlog.get_logger(__name__)
+
+ACTOR = "reconciler"
+BATCH = 500
+_AT_ONCE = 8
+_LAUNCHED = frozenset({State.QUEUED, State.RUNNING})
+
+
+class Runs(Protocol):
+    """Dagster's runs; ``resources.dagster_runs.DagsterRuns`` is one."""
+
+    async def runs_of_launches(self, launch_ids: Collection[UUID]) -> dict[UUID, RunStatus]:
+        """Return the runs of those launches that have one. Raises DagsterRunsUnavailableError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciler:
+    """Holds what has not ended against what is so. ``runs`` is None where Dagster's storage is not configured."""
+
+    db: Database
+    lake: CommitReader
+    runs: Runs | None
+    settings: ControlSettings
+
+    async def reconcile(self) -> int:
+        """Look at every process that has not ended once; returns for how many something was done.
+
+        What one process meets (LakeError) does not keep the others from being looked at.
+        Raises DatabaseUnavailableError.
+        """
+        acted = 0
+        failures: list[LakeError] = []
+        places = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(row: RowMapping, known: Cursors, found: dict[UUID, RunStatus] | None) -> bool:
+            async with places:
+                try:
+                    return await self._reconcile_one(row, known, found)
+                except LakeError as error:
+                    failures.append(error)
+                    return False
+
+        async for known, rows in self._batches():
+            found = await self._find_runs(rows)
+            acted += sum(await asyncio.gather(*(one(row, known, found) for row in rows)))
+        if failures:
+            log.warning("reconcile.lake_unreadable", processes=len(failures), error=str(failures[0]))
+        return acted
+
+    async def _reconcile_one(self, row: RowMapping, known: Cursors, found: dict[UUID, RunStatus] | None) -> bool:
+        # Any attempt before this one may have committed late; a first attempt that was never launched has not.
+        may_be_committed = row["state"] != State.ACCEPTED or row["attempt"] > 1
+        if may_be_committed and await settle_by_commit(self.db, self.lake, row["id"]):
+            return True
+        run = (found or {}).get(row["launch_id"])
+        step = decide(_subject(row), known, run, runs_known=found is not None)
+        if step is not Step.NOTHING:
+            log.info("reconcile.step", step=step.value, process_id=str(row["id"]), attempt=row["attempt"])
+        return await self._take(step, row, run)
+
+    async def _take(self, step: Step, row: RowMapping, run: RunStatus | None) -> bool:
+        target = (self.db, self.lake, row["id"])
+        match step:
+            case Step.NOTHING:
+                return False
+            case Step.FINISH:
+                return await finish_pending(*target, settings=self.settings)
+            case Step.EXPIRE:
+                reason = deadline_reason(row["deadline_at"])
+                await end_process(*target, State.EXPIRED, reason, ACTOR, settings=self.settings)
+            case Step.RESEND:
+                async with self.db.transaction() as conn:
+                    return await _resend(conn, row)
+            case Step.LOST | Step.DIED:
+                reason = lost_reason() if run is None or step is Step.LOST else died_reason(run)
+                detail = {"run_id": run.run_id, "run_status": run.status} if run else {}
+                await end_attempt(*target, row["attempt"], reason, ACTOR, settings=self.settings, detail=detail)
+        return True
+
+    async def _batches(self) -> AsyncIterator[tuple[Cursors, Sequence[RowMapping]]]:
+        """Yield the processes worth looking at, the longest untouched first, each at most once, with the cursor."""
+        async with self.db.transaction() as conn:
+            began: datetime = (await conn.execute(select(func.now()))).scalar_one()
+        after: tuple[datetime, UUID] | None = None
+        while True:
+            async with self.db.transaction() as conn:
+                known = await _cursors(conn, self.settings.kafka_topic)
+                rows = (await conn.execute(_candidates(began, after))).mappings().all()
+            if rows:
+                yield known, rows
+            if len(rows) < BATCH:
+                return
+            after = (rows[-1]["updated_at"], rows[-1]["id"])
+
+    async def _find_runs(self, rows: Sequence[RowMapping]) -> dict[UUID, RunStatus] | None:
+        """Return the runs of the launches of ``rows``; None when nothing can be known, and so nothing be concluded."""
+        wanted = [row["launch_id"] for row in rows if row["state"] in _LAUNCHED and row["launch_id"] is not None]
+        if self.runs is None:
+            return None
+        try:
+            return await self.runs.runs_of_launches(wanted)
+        except DagsterRunsUnavailableError:
+            return None  # the reader has raised the alert
+
+
+def _candidates(began: datetime, after: tuple[datetime, UUID] | None) -> Select[Any]:
+    # The backlog, however long, is not read: a first attempt that waits for its release can only run out of time.
+    worth = or_(
+        processes.c.state != State.ACCEPTED.value,
+        processes.c.released_at.is_not(None),
+        processes.c.attempt > 1,
+        processes.c.ending.is_not(None),
+        processes.c.deadline_at <= func.now(),
+    )
+    is_launch = (launches.c.process_id == processes.c.id) & (launches.c.attempt == processes.c.attempt)
+    query = (
+        select(
+            processes,
+            launches.c.topic_id.label("launch_topic_id"),
+            launches.c.log_partition.label("launch_partition"),
+            launches.c.log_offset.label("launch_offset"),
+            launches.c.created_at.label("launched_at"),
+            (processes.c.deadline_at <= func.now()).label("is_overdue"),
+        )
+        .outerjoin(launches, is_launch)
+        .where(ACTIVE_SQL, worth, processes.c.updated_at <= began)
+        .order_by(processes.c.updated_at, processes.c.id)
+        .limit(BATCH)
+    )
+    if after is not None:
+        query = query.where(
+            tuple_(processes.c.updated_at, processes.c.id) > tuple_(literal(after[0]), literal(after[1]))
+        )
+    return query
+
+
+async def _cursors(conn: AsyncConnection, topic: str) -> Cursors:
+    rows = (await conn.execute(select(cursors).where(cursors.c.topic == topic))).mappings()
+    return Cursors([Passed(row["log_partition"], row["topic_id"], row["next_offset"], row["seen_at"]) for row in rows])
+
+
+def _subject(row: RowMapping) -> Subject:
+    released = launched = None
+    if row["released_at"] is not None and row["topic_id"] is not None:
+        place = LogPosition(topic_id=row["topic_id"], partition=row["log_partition"], offset=row["log_offset"])
+        released = (place, row["released_at"])
+    if row["launch_topic_id"] is not None:
+        place = LogPosition(
+            topic_id=row["launch_topic_id"], partition=row["launch_partition"], offset=row["launch_offset"]
+        )
+        launched = (place, row["launched_at"])
+    return Subject(
+        state=State(row["state"]),
+        is_ending=row["ending"] is not None,
+        is_overdue=row["is_overdue"],
+        released=released,
+        launched=launched,
+    )
+
+
+async def _resend(conn: AsyncConnection, seen: RowMapping) -> bool:
+    """Put the attempt back into the outbox, unless it has moved on since it was ``seen``."""
+    row = await lock(conn, seen["id"])
+    unchanged = ("state", "attempt", "released_at", "ending")
+    if row is None or any(row[name] != seen[name] for name in unchanged):
+        return False
+    events = process_events.c
+    earlier = select(func.count()).where(
+        events.process_id == row["id"], events.attempt == row["attempt"], events.kind == "record_lost"
+    )
+    delay = resend_delay((await conn.execute(earlier)).scalar_one())
+    blank = dict.fromkeys(("released_at", "topic_id", "log_partition", "log_offset"))
+    change = update(processes).where(processes.c.id == row["id"])
+    await conn.execute(change.values(**blank, not_before=func.now() + delay, updated_at=func.now()))
+    await enqueue(conn, row["id"], row["attempt"])
+    place = {"topic_id": row["topic_id"], "partition": row["log_partition"], "offset": row["log_offset"]}
+    await note(conn, row, kind="record_lost", actor=ACTOR, detail={**place, "again_in_seconds": delay.total_seconds()})
+    return True
