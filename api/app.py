@@ -12,6 +12,7 @@ from api.services import Services
 from control.inputs import InputCheck
 from control.processes import RunReader
 from control.snapshots import CommitReader
+from resources.dagster_runs import DagsterRuns
 from resources.database import Database
 from resources.lake import S3Lake
 from resources.settings import ControlSettings, control_settings
@@ -35,7 +36,8 @@ def create_app(
             found = settings or control_settings()
             database = db or _closing(stack, Database(found.database_url))
             store = lake or S3Lake(found, found.lake_bucket)
-            app.state.services = Services(found, database, store, runs, InputCheck(database, store))
+            reader = runs or _run_reader(stack, found)
+            app.state.services = Services(found, database, store, reader, InputCheck(database, store))
             yield
 
     app = FastAPI(title="Lakemill", version="1", lifespan=lifespan, redoc_url=None)
@@ -45,6 +47,14 @@ def create_app(
     for routes in (health, processes, internal):
         app.include_router(routes.router)
     return app
+
+
+def _run_reader(stack: AsyncExitStack, settings: ControlSettings) -> RunReader | None:
+    if settings.dagster_database_url is None:
+        return None
+    reader = DagsterRuns(settings.dagster_database_url, settings.dagster_url)
+    stack.push_async_callback(reader.close)
+    return reader
 
 
 def _closing(stack: AsyncExitStack, database: Database) -> Database:

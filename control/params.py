@@ -1,6 +1,6 @@
 """Parameters against the action's JSON Schema: what is cheap and exact is refused at the door, the run checks the rest.
 
-See docs/decisions/0003-parameters-at-the-door.md.
+See docs/decisions/0005-parameters-at-the-door.md.
 """
 
 from typing import Any

@@ -1,5 +1,6 @@
 """What the API tells of processes: one in full, or a page of them. A tenant sees its own only."""
 
+import asyncio
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.callbacks import Artifact
 from contracts.messages import RunStatus
-from contracts.problems import LakemillError, ProblemError
+from contracts.problems import ProblemError
 from contracts.states import State
 from contracts.views import (
     Blocked,
@@ -25,16 +26,20 @@ from contracts.views import (
 )
 from control.tables import deliveries, outbox, process_events, processes
 from control.timeline import timeline
+from resources.dagster_runs import DagsterRunsUnavailableError
 from resources.database import Database
 
 log = structlog.get_logger(__name__)
+
+RUN_SECONDS = 2.0
+"""How long a view waits for Dagster's storage before it says that run status is unavailable."""
 
 
 class RunReader(Protocol):
     """Reads Dagster's storage; ``resources.dagster_runs.DagsterRuns`` is one."""
 
     async def run_of_launch(self, launch_id: UUID) -> RunStatus | None:
-        """Return the run of a launch, or None. Raises a LakemillError when the storage cannot be read."""
+        """Return the run of a launch, or None. Raises DagsterRunsUnavailableError."""
         ...
 
 
@@ -124,8 +129,8 @@ async def _run(runs: RunReader | None, launch_id: UUID | None) -> RunStatus | Ru
     if runs is None:
         return RunUnavailable()
     try:
-        return await runs.run_of_launch(launch_id)
-    except LakemillError as error:
+        return await asyncio.wait_for(runs.run_of_launch(launch_id), RUN_SECONDS)
+    except (DagsterRunsUnavailableError, TimeoutError) as error:
         log.warning("run.unavailable", launch_id=str(launch_id), error=str(error))
         return RunUnavailable()
 
