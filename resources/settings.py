@@ -77,6 +77,8 @@ class ControlSettings(LakeSettings, KafkaSettings, PlaneLinkSettings):
     release_interval: float = 0.25
     callback_interval: float = 0.5
     reconcile_interval: float = 30.0
+    worker_heartbeat_file: Path | None = None
+    """Touched by the worker each second while all its loops are well; for readiness and liveness probes."""
     clock_skew_seconds: int = 5
     """Added to a permit's life before a process may end without success."""
 

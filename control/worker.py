@@ -1,0 +1,128 @@
+"""The worker: release, callbacks, reconcile. ``python -m control.worker``; as many of them as one likes.
+
+Everything it does may be cut off at any point and done again, so after its grace it is simply ended by the kernel.
+"""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from control.callbacks import Courier, Sender
+from control.loops import GRACE_SECONDS, Loop, run_loops
+from control.materializations import DeadRuns, EventReporter, report_lost_materializations
+from control.reconciler import Reconciler, Runs
+from control.release import release_once
+from control.snapshots import CommitReader
+from resources.callback_sender import GuardedSender
+from resources.dagster_events import DagsterEvents
+from resources.dagster_runs import DagsterRuns, DagsterRunsUnavailableError
+from resources.database import Database
+from resources.kafka import KafkaRelay, Relay
+from resources.lake import S3Lake
+from resources.networks import parse_networks
+from resources.settings import ControlSettings, control_settings
+from resources.structured_logs import log_as_json
+
+log = structlog.get_logger(__name__)
+
+_POOL_SIZE = 20
+_KILL_AFTER = int(GRACE_SECONDS) + 2
+
+
+class RunReader(Runs, DeadRuns, Protocol):
+    """All that the worker asks of Dagster's storage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What the worker works with. ``runs`` is None where Dagster's storage is not configured."""
+
+    settings: ControlSettings
+    db: Database
+    relay: Relay
+    lake: CommitReader
+    sender: Sender
+    runs: RunReader | None
+    events: EventReporter
+
+
+def loops_of(ports: Ports) -> tuple[Loop, ...]:
+    """Return the worker's loops."""
+    settings, db = ports.settings, ports.db
+    courier = Courier(db, ports.sender, wait_seconds=settings.callback_interval)
+    reconciler = Reconciler(db, ports.lake, ports.runs, settings)
+
+    async def release() -> int:
+        return await release_once(db, ports.relay, settings)
+
+    async def reconcile() -> int:
+        acted = await reconciler.reconcile()
+        if ports.runs is not None:
+            acted += await report_lost_materializations(db, ports.runs, ports.events)
+        log.debug("reconcile.done", acted=acted)
+        return 0  # what was done needs no second look before the next interval
+
+    return (
+        Loop("release", release, settings.release_interval),
+        Loop("callbacks", courier.step, settings.callback_interval, courier.finish),
+        Loop("reconcile", reconcile, settings.reconcile_interval),
+    )
+
+
+async def work(ports: Ports, stop: asyncio.Event) -> None:
+    """Run until ``stop`` is set. Raises the error that ended a loop for good."""
+    settings = ports.settings
+    log.info("worker.started", max_in_flight=settings.max_in_flight, topic=settings.kafka_topic)
+    await run_loops(loops_of(ports), stop, settings.worker_heartbeat_file)
+    log.info("worker.stopped")
+
+
+@asynccontextmanager
+async def real_ports(settings: ControlSettings) -> AsyncIterator[Ports]:
+    """Yield the real ports; close them at the end."""
+    async with AsyncExitStack() as stack:
+        db = Database(settings.database_url, pool_size=_POOL_SIZE)
+        stack.push_async_callback(db.close)
+        relay = KafkaRelay(settings)
+        stack.push_async_callback(relay.close)
+        events = DagsterEvents(settings.dagster_url)
+        stack.push_async_callback(events.close)
+        runs = None
+        if settings.dagster_database_url is not None:
+            runs = DagsterRuns(settings.dagster_database_url, settings.dagster_url)
+            stack.push_async_callback(runs.close)
+            await _check(runs)
+        sender = GuardedSender(parse_networks(settings.callback_allow))
+        lake = S3Lake(settings, settings.lake_bucket)
+        yield Ports(settings, db, relay, lake, sender, runs, events)
+
+
+async def _check(runs: DagsterRuns) -> None:
+    try:
+        await runs.check()
+    except DagsterRunsUnavailableError:
+        log.warning("worker.without_runs", consequence="lost and dead runs are not noticed until this is mended")
+
+
+async def _main() -> None:
+    stop = asyncio.Event()
+
+    def end() -> None:
+        # A thread that still waits for Kafka or a name server would keep a finished process alive.
+        signal.alarm(_KILL_AFTER)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, end)
+    async with real_ports(control_settings()) as ports:
+        await work(ports, stop)
+
+
+if __name__ == "__main__":
+    log_as_json()
+    asyncio.run(_main())
