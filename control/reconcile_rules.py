@@ -53,9 +53,11 @@ class Cursors:
 
     def passed(self, place: LogPosition, since: datetime) -> bool:
         """Whether ``place``, known since ``since``, is surely behind the sensor."""
-        for known in self.partitions:
-            if known.topic_id == place.topic_id and known.partition == place.partition:
-                return place.offset < known.next_offset
+        if any(
+            place.topic_id == known.topic_id and place.partition == known.partition and place.offset < known.next_offset
+            for known in self.partitions
+        ):
+            return True
         newest = max(self.partitions, key=lambda known: known.seen_at, default=None)
         return newest is not None and newest.topic_id != place.topic_id and newest.seen_at > since
 
