@@ -14,7 +14,7 @@ def migrations(site: Site) -> Step:
 def api(site: Site) -> Server:
     """Return the REST API; ready when it reaches its database."""
     port = site.ports.of("api")
-    options = ("--factory", "--host", HOST, "--port", str(port), "--timeout-graceful-shutdown", "5")
+    options = ("--factory", "--host", HOST, "--port", str(port), "--timeout-graceful-shutdown", "5", "--no-access-log")
     return Server(
         name="api",
         command=site.python("-m", "uvicorn", "api.app:create_app", *options),
