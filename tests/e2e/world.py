@@ -127,7 +127,9 @@ class World:
 
     def assert_one_outcome(self, process_id: str, target: Coordinate) -> None:
         """Read only what was recorded: one terminal event, one commit, one callback id, and they agree."""
-        ends = [kind for kind in self.events(process_id) if kind in {state.value for state in State if state.is_terminal}]
+        ends = [
+            kind for kind in self.events(process_id) if kind in {state.value for state in State if state.is_terminal}
+        ]
         assert ends == [State.SUCCEEDED.value]
         commit = self.commit(target)
         assert commit is not None

@@ -1,0 +1,111 @@
+"""``kill -9`` of anything, anywhere: nothing is lost, nothing is done twice, every process ends, one callback each."""
+
+import signal
+
+import httpx
+import pytest
+
+from contracts.states import State
+from tests.e2e.world import RUN_SECONDS, World, wait_for
+
+
+def test_worker_killed_between_kafkas_ack_and_the_mark(world: World) -> None:
+    target = world.land_flights()
+    world.arm("R3", "kill")
+    process_id = world.submit(target)
+    world.hit("R3", 30)
+    world.stack.wait_dead("worker")
+    world.stack.restart("worker")
+    assert world.finish(process_id)["state"] == State.SUCCEEDED
+    world.assert_one_outcome(process_id, target)
+    assert world.events(process_id).count("queued") == 1
+
+
+def test_worker_killed_after_sending_a_callback(world: World) -> None:
+    target = world.land_flights()
+    process_id = world.submit(target)
+    world.client.wait(process_id, seconds=RUN_SECONDS, until=frozenset({State.RUNNING}))
+    world.arm("C3", "kill")
+    world.hit("C3")
+    world.stack.wait_dead("worker")
+    world.stack.restart("worker")
+    wait_for(
+        "the delivery is marked",
+        lambda: world.rows(
+            "SELECT 1 FROM deliveries WHERE process_id = :id AND state = 'delivered'", {"id": process_id}
+        ),
+        60,
+    )
+    # Sent twice under one webhook-id: a receiver that de-duplicates sees one.
+    assert world.callback_of(process_id) is not None
+    world.assert_one_outcome(process_id, target)
+
+
+def test_daemon_killed_between_intake_and_run_creation(world: World) -> None:
+    target = world.land_flights()
+    world.arm("S3", "stop")
+    process_id = world.submit(target)
+    code_location = world.hit("S3", 60)
+    world.client.wait(process_id, seconds=10, until=frozenset({State.QUEUED}))
+    world.stack.kill("daemon")
+    world.stack.wait_dead("daemon")
+    world.resume(code_location)
+    world.stack.restart("daemon")
+    assert world.finish(process_id)["state"] == State.SUCCEEDED
+    world.assert_one_outcome(process_id, target)
+    assert len(world.token_folders(target)) == 1, "one run only: the launch_id did not change"
+
+
+@pytest.mark.parametrize(
+    ("point", "attempts"),
+    [
+        pytest.param("J5", 2, id="before the commit"),
+        pytest.param("P1", 2, id="between permit and PUT"),
+        pytest.param("J6", 1, id="between PUT and report"),
+    ],
+)
+def test_run_killed(world: World, point: str, attempts: int) -> None:
+    target = world.land_flights()
+    world.arm(point, "kill")
+    process_id = world.submit(target)
+    world.hit(point)
+    process = world.finish(process_id, seconds=2 * RUN_SECONDS)
+    assert process["state"] == State.SUCCEEDED, process
+    assert process["attempt"] == attempts
+    world.assert_one_outcome(process_id, target)
+    assert len(world.token_folders(target)) == attempts
+
+
+def test_api_killed_before_its_answer(world: World) -> None:
+    target = world.land_flights()
+    world.arm("A3", "kill")
+    with pytest.raises(httpx.TransportError):
+        world.client.submit({**request(target), "callback_url": world.receiver.url}, idempotency_key="after-a-crash")
+    world.stack.wait_dead("api")
+    world.stack.restart("api")
+    again = world.client.submit(
+        {**request(target), "callback_url": world.receiver.url}, idempotency_key="after-a-crash"
+    )
+    process_id = again["process_id"]
+    assert world.finish(process_id)["state"] == State.SUCCEEDED
+    world.assert_one_outcome(process_id, target)
+    count = world.rows("SELECT count(*) AS n FROM processes WHERE entity_id = :e", {"e": target.entity_id})
+    assert count == [{"n": 1}]
+
+
+def test_submits_are_accepted_while_kafka_and_dagster_are_down(world: World) -> None:
+    for server in ("kafka", "daemon"):
+        world.stack.kill(server, signal.SIGKILL)
+        world.stack.wait_dead(server)
+    target = world.land_flights()
+    process_id = world.submit(target)
+    assert world.client.process(process_id)["state"] == State.ACCEPTED
+    world.stack.restart("kafka")
+    world.stack.restart("daemon")
+    assert world.finish(process_id)["state"] == State.SUCCEEDED
+    world.assert_one_outcome(process_id, target)
+
+
+def request(target: object) -> dict[str, str]:
+    entity_id, data_version, _ = str(target).split("/")
+    return {"entity_id": entity_id, "data_version": data_version, "action": "ingest_flights"}

@@ -1,0 +1,77 @@
+"""Records that nobody could have meant: each ends as a dead letter with its reason, and good ones around it run."""
+
+import json
+from uuid import uuid4
+
+from kafka import KafkaProducer
+from kafka.admin import KafkaAdminClient
+
+from contracts.messages import ProcessRequest, ReleaseRecord
+from contracts.states import State
+from resources.kafka_admin import ensure_topic
+from tests.e2e.world import World, wait_for
+
+
+def record(**changes: object) -> bytes:
+    request = ProcessRequest(entity_id="forged", data_version="v1", action="ingest_flights")
+    envelope = {"process_id": str(uuid4()), "attempt": 1, "tenant": "default", "request_hash": request.request_hash()}
+    good = ReleaseRecord.model_validate({**request.model_dump(mode="json"), **envelope})
+    return json.dumps({**json.loads(good.encode()), **changes}).encode()
+
+
+def poison(running: str) -> dict[str, bytes]:
+    """Return hostile record values by the code of the dead letter that each must become."""
+    return {
+        "malformed_json": b"{not json",
+        "duplicate_key": b'{"entity_id": "a", "entity_id": "b"}',
+        "unknown_process": record(),
+        "hash_mismatch": record(process_id=running),
+    }
+
+
+def test_poison_is_put_aside_and_good_records_run(world: World) -> None:
+    target = world.land_flights()
+    first = world.submit(target)
+    world.client.wait(first, seconds=60, until=frozenset({State.QUEUED, State.RUNNING}))
+    producer = KafkaProducer(bootstrap_servers=world.settings.kafka_bootstrap)
+    values = [
+        *poison(first).values(), b"", b"null", b"[]", b"\x00\xff", record(entity_id=7), record(entity_id="a\0b"),
+        record(contract_version=2), record(surprise=1), b"x" * 900_000,
+    ]  # fmt: skip
+    sent = [producer.send(world.settings.kafka_topic, value=value) for value in values]
+    sent.append(producer.send(world.settings.kafka_topic, key=b"tombstone", value=None))
+    positions = {(future.get(10).partition, future.get(10).offset) for future in sent}
+    producer.close(timeout=5)
+    other = world.land_flights()
+    second = world.submit(other)
+
+    def dead() -> list[dict[str, object]]:
+        rows = world.rows("SELECT log_partition, log_offset, code, message FROM dead_letters")
+        found = [row for row in rows if (row["log_partition"], row["log_offset"]) in positions]
+        return found if len(found) == len(positions) else []
+
+    letters = wait_for("every poison record is a dead letter", dead, 60)
+    codes = {str(letter["code"]) for letter in letters}
+    assert set(poison(first)) <= codes
+    assert all(letter["message"] for letter in letters)
+    for process_id, place in ((first, target), (second, other)):
+        assert world.finish(process_id)["state"] == State.SUCCEEDED
+        world.assert_one_outcome(process_id, place)
+
+
+def test_a_recreated_topic_does_not_stop_the_sensor(world: World) -> None:
+    world.stack.kill("daemon")
+    world.stack.wait_dead("daemon")
+    target = world.land_flights()
+    lost = world.submit(target)  # released into the topic that is about to vanish
+    wait_for("it is released", lambda: "released" in world.events(lost), 30)
+    admin = KafkaAdminClient(bootstrap_servers=world.settings.kafka_bootstrap)
+    admin.delete_topics([world.settings.kafka_topic])
+    wait_for("the topic is gone", lambda: world.settings.kafka_topic not in admin.list_topics(), 30)
+    admin.close()
+    ensure_topic(world.settings.kafka_bootstrap, world.settings.kafka_topic)
+    world.stack.restart("daemon")
+    other = world.land_flights()
+    for process_id, place in ((world.submit(other), other), (lost, target)):
+        assert world.finish(process_id)["state"] == State.SUCCEEDED
+        world.assert_one_outcome(process_id, place)
