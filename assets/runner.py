@@ -6,33 +6,32 @@ goes wrong is told to the control plane with its reason and raised again, so tha
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 import structlog
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from assets.audit import count_duplicates, measure
 from assets.committer import data_files, finished_files
 from assets.declaration import Action
-from assets.errors import ActionContractError, ActionRaisedError, AlreadyPublishedError
+from assets.errors import AlreadyPublishedError
 from assets.failures import reason_for
 from assets.inputs import Input, input_bytes, input_used, resolve_inputs
 from assets.publication import Publisher
-from assets.schema import Schema
 from assets.snapshots import Snapshot, find_snapshot, read_files
 from assets.task import Published, Sessions, Task, Tools
+from assets.transform import parse_params, transform
 from contracts.commit import Commit, Provenance, digest
 from contracts.identity import Coordinate, new_token
 from contracts.messages import ResourceProfile
 from contracts.reasons import Reason
 from contracts.reports import Event, Member, Report
 from contracts.storage import CorruptSnapshotError, token_prefix
-from contracts.strict_json import canonical
 from resources.control_plane import AttemptSupersededError, ControlPlaneError
 from resources.faults import crash_point
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
 __all__ = ["Published", "Sessions", "Task", "Tools", "run_member", "run_operator"]
 
@@ -64,12 +63,6 @@ def run_operator(
     """Compute and publish for an operator who started the run by hand. Raises every error that ended it."""
     coordinate = Coordinate(entity_id, data_version, action.output)
     return _Run(Task(action=action, coordinate=coordinate, run_id=run_id, profile=profile), tools).execute()
-
-
-@runtime_checkable
-class _Frame(Protocol):
-    schema: Any
-    write: Any
 
 
 class _Run:
@@ -108,13 +101,14 @@ class _Run:
 
     def _compute(self) -> Published:
         task, tools = self._task, self._tools
-        params = self._params()
+        params = parse_params(task.action, task.params)
         inputs = resolve_inputs(task.action, task.coordinate, task.inputs, lake=tools.lake, landing=tools.landing)
         self._reach("inputs_resolved")
         spark = tools.sessions.open(task.profile)
         self._reach("spark_ready")
         self._in_action = True
-        frame = self._transform(spark, inputs, params)
+        frames = {name: source.to_spark(spark) for name, source in inputs.items()}
+        frame = transform(task.action, frames, params)
         crash_point("J2")
         frame.write.mode("errorifexists").parquet(tools.lake.spark_url(self._folder))
         self._in_action = False
@@ -125,30 +119,6 @@ class _Run:
         publisher.publish(commit, lambda: self._tell(Event.COMMITTING))
         body = commit.encode()
         return self._succeeded(Snapshot(tools.lake, commit, digest(body), task.action.schema))
-
-    def _params(self) -> BaseModel:
-        try:
-            return self._task.action.params_model.model_validate_json(canonical(dict(self._task.params)))
-        except ValidationError as error:
-            problems = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-            raise ActionContractError(
-                f"the parameters do not fit action {self._task.action.name}: {problems}"
-            ) from error
-
-    def _transform(self, spark: "SparkSession", inputs: Mapping[str, Input], params: BaseModel) -> "DataFrame":
-        action = self._task.action
-        arguments: dict[str, Any] = {name: source.to_spark(spark) for name, source in inputs.items()}
-        if action.takes_params:
-            arguments["params"] = params
-        try:
-            frame = action(**arguments)
-        except SystemExit as error:  # an early exit, even with code 0, is no result
-            raise ActionRaisedError(f"action {action.name} ended the interpreter (SystemExit: {error.code})") from error
-        if not isinstance(frame, _Frame):
-            raise ActionContractError(f"action {action.name} returned {type(frame).__name__}; return a Spark DataFrame")
-        if difference := action.schema.difference(Schema.from_json(frame.schema.json())):
-            raise ActionContractError(f"action {action.name}: {difference}; end it with a select of '{action.schema}'")
-        return frame
 
     def _audit(self, spark: "SparkSession", inputs: Mapping[str, Input], params: BaseModel) -> Commit:
         task, lake, schema = self._task, self._tools.lake, self._task.action.schema

@@ -223,12 +223,16 @@ class _S3PresignedPut:
     name: str
 
     def send(self, body: bytes) -> PutOutcome:
+        # Not the decorator: its log lines would carry the body.
+        retrying = stamina.retry_context(on=_ConflictError, attempts=8, timeout=10.0, wait_initial=0.05, wait_max=1.0)
         try:
-            return self._send(body)
+            for attempt in retrying:
+                with attempt:
+                    return self._send(body)
         except _ConflictError:
-            raise LakeUnavailableError(f"{self.name}: other writers keep this key busy") from None
+            pass
+        raise LakeUnavailableError(f"{self.name}: other writers keep this key busy")
 
-    @stamina.retry(on=_ConflictError, attempts=8, timeout=10.0, wait_initial=0.05, wait_max=1.0)
     def _send(self, body: bytes) -> PutOutcome:
         try:
             answer = self.http.put(self.signed_url, content=body, headers={"If-None-Match": "*"})

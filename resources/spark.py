@@ -78,7 +78,7 @@ class SparkSessions:
     def close(self) -> None:
         """Stop Spark and its JVM; remove the scratch folder."""
         if self._session is not None:
-            _stop(self._session)
+            stop_session(self._session)
             self._session = None
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
@@ -107,7 +107,8 @@ def _build(config: dict[str, str]) -> "SparkSession":
     return SparkSession.builder.config(map=dict(config)).getOrCreate()
 
 
-def _stop(session: "SparkSession") -> None:
+def stop_session(session: "SparkSession") -> None:
+    """Stop ``session`` and its JVM."""
     context = _context(session)
     gateway: Any = context._gateway
     session.stop()

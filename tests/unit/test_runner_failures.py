@@ -1,0 +1,52 @@
+"""From an exception to a reason: the words of Spark's stacks, as Spark writes them."""
+
+import pytest
+
+from assets.failures import MAX_MESSAGE, reason_for
+from contracts.reasons import ReasonCode
+
+STACKS = [
+    ("Job aborted: java.lang.OutOfMemoryError: Java heap space", ReasonCode.OUT_OF_MEMORY),
+    (
+        "ExecutorLostFailure (executor 2 exited caused by one of the running tasks) exit code: 137",
+        ReasonCode.OUT_OF_MEMORY,
+    ),
+    ("GC overhead limit exceeded", ReasonCode.OUT_OF_MEMORY),
+    ("org.apache.hadoop.fs.s3a.AWSClientIOException: connect refused", ReasonCode.STORAGE_UNAVAILABLE),
+    ("[FAILED_READ_FILE.NO_HINT] x\nCaused by: SdkClientException: Unable to execute", ReasonCode.STORAGE_UNAVAILABLE),
+    ("[FAILED_READ_FILE.FILE_NOT_EXIST] Encountered error while reading file s3a://lake/a", ReasonCode.INPUT_CORRUPT),
+    ("[CANNOT_READ_FILE_FOOTER] Could not read footer for file", ReasonCode.INPUT_CORRUPT),
+    ("[MALFORMED_RECORD_IN_PARSING.WITHOUT_SUGGESTION] Malformed records are detected", ReasonCode.INPUT_CORRUPT),
+    ("Answer from Java side is empty", ReasonCode.SPARK_UNAVAILABLE),
+    ("Job 0 cancelled because SparkContext was shut down", ReasonCode.SPARK_UNAVAILABLE),
+    ("[DIVIDE_BY_ZERO] Division by zero", ReasonCode.ACTION_RAISED),
+    ("exit code: 1370 orders", ReasonCode.ACTION_RAISED),
+]
+
+
+@pytest.mark.parametrize(("text", "code"), STACKS)
+def test_what_spark_says_decides(text: str, code: ReasonCode) -> None:
+    assert reason_for(RuntimeError(text), in_action=True).code is code
+
+
+def test_a_cause_counts_too() -> None:
+    error = RuntimeError("the write failed")
+    error.__cause__ = RuntimeError("java.lang.OutOfMemoryError")
+    error.__cause__.__cause__ = error  # a circle must not hang
+    assert reason_for(error, in_action=True).code is ReasonCode.OUT_OF_MEMORY
+
+
+def test_an_unexpected_error_outside_the_action_is_worth_another_attempt() -> None:
+    reason = reason_for(RuntimeError("surprise"), in_action=False)
+    assert (reason.code, reason.is_retriable) == (ReasonCode.RUN_DIED, True)
+
+
+def test_the_message_is_the_first_line_and_the_root_cause() -> None:
+    stack = (
+        "Task failed\n\tat x.y(Z.java)\nCaused by: a.b.MiddleException: no\nCaused by: c.d.RootException: disk full\n"
+    )
+    assert reason_for(RuntimeError(stack), in_action=True).message == (
+        "RuntimeError: Task failed; caused by RootException: disk full"
+    )
+    assert len(reason_for(RuntimeError("z" * 10_000), in_action=True).message) == MAX_MESSAGE
+    assert reason_for(RuntimeError(), in_action=True).message == "RuntimeError: no message"
