@@ -87,7 +87,6 @@ class ProcessRequests:
         polled = self.log.poll(persisted, wait_seconds=self.wait_seconds, max_records=self.max_records)
         crash_point("S1")
         answer = self._show(persisted, polled.records, polled.gaps)
-        crash_point("S2")
         launches = {found.launch.launch_id: found.launch for found in answer.answers if found.launch is not None}
         runs, keys = self._requests(launches.values())
         return Tick(polled.cursor, runs, keys, _summary(answer))

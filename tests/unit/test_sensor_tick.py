@@ -8,52 +8,13 @@ from dagster import RunRequest
 
 from assets.partitions import DATA_VERSIONS, ENTITIES, LAUNCH_TAG, PROCESS_TAG
 from contracts.cursor import Cursor
-from contracts.intake import IntakeAnswer, IntakeRequest, Launch, LogRecord, RecordAnswer, Verdict
-from contracts.reports import Catalogue, LaunchMembers, Report, ReportAnswer
 from resources.control_plane import ControlPlaneUnavailableError
 from resources.log import RecordLogError
 from sensors.process_requests import REPORT_SECONDS, ProcessRequests, Watermark
+from tests.fake_intake import FakeControlPlane, launch_value
 from tests.memory_log import MemoryLog
 
 ACTIONS = {"aggregate_revenue": "0" * 64}
-
-
-class FakeControlPlane:
-    """Answers each record by its value: ``launch:{action}:{id}:{entity}``, a verdict's name; all else is dead."""
-
-    def __init__(self) -> None:
-        self.requests: list[IntakeRequest] = []
-        self.away = False
-
-    def intake(self, request: IntakeRequest) -> IntakeAnswer:
-        if self.away:
-            raise ControlPlaneUnavailableError("away")
-        self.requests.append(request)
-        return IntakeAnswer(answers=[self._answer(record) for record in request.records])
-
-    def _answer(self, record: LogRecord) -> RecordAnswer:
-        word, *rest = (record.value or b"").decode(errors="replace").split(":")
-        if word != "launch":
-            return RecordAnswer.of(record, Verdict(word) if word in list(Verdict) else Verdict.DEAD, "said so")
-        action, launch_id, entity = rest
-        launch = Launch(
-            launch_id=UUID(launch_id),
-            action=action,
-            entity_id=entity,
-            data_version="v1",
-            process_id=uuid4(),
-            attempt=1,
-        )
-        return RecordAnswer(position=record.position, verdict=Verdict.LAUNCH, launch=launch)
-
-    def members(self, launch_id: UUID) -> LaunchMembers:
-        raise NotImplementedError
-
-    def report(self, report: Report) -> ReportAnswer:
-        raise NotImplementedError
-
-    def publish(self, catalogue: Catalogue) -> None:
-        raise NotImplementedError
 
 
 class World:
@@ -82,7 +43,7 @@ class World:
 
     def launch(self, action: str = "aggregate_revenue", entity: str = "cust_1", launch_id: UUID | None = None) -> UUID:
         launch_id = launch_id or uuid4()
-        self.log.write(b"k", f"launch:{action}:{launch_id}:{entity}".encode())
+        self.log.write(b"k", launch_value(launch_id, action, entity))
         return launch_id
 
 

@@ -1,0 +1,50 @@
+"""The control plane as the sensor meets it, as a fake that answers what the records ask for."""
+
+from uuid import UUID, uuid4
+
+from contracts.intake import IntakeAnswer, IntakeRequest, Launch, LogRecord, RecordAnswer, Verdict
+from contracts.reports import Catalogue, LaunchMembers, Report, ReportAnswer
+from resources.control_plane import ControlPlaneUnavailableError
+
+
+def launch_value(launch_id: UUID, action: str = "aggregate_revenue", entity: str = "cust_1") -> bytes:
+    """Return a record's value that ``FakeControlPlane`` answers with this launch, at data version ``v1``."""
+    return f"launch:{action}:{launch_id}:{entity}".encode()
+
+
+class FakeControlPlane:
+    """Answers each record by its value: a ``launch_value``, a verdict's name; all else is dead."""
+
+    def __init__(self) -> None:
+        self.requests: list[IntakeRequest] = []
+        self.away = False
+
+    def intake(self, request: IntakeRequest) -> IntakeAnswer:
+        if self.away:
+            raise ControlPlaneUnavailableError("away")
+        self.requests.append(request)
+        return IntakeAnswer(answers=[self._answer(record) for record in request.records])
+
+    def _answer(self, record: LogRecord) -> RecordAnswer:
+        word, *rest = (record.value or b"").decode(errors="replace").split(":")
+        if word != "launch":
+            return RecordAnswer.of(record, Verdict(word) if word in list(Verdict) else Verdict.DEAD, "said so")
+        action, launch_id, entity = rest
+        launch = Launch(
+            launch_id=UUID(launch_id),
+            action=action,
+            entity_id=entity,
+            data_version="v1",
+            process_id=uuid4(),
+            attempt=1,
+        )
+        return RecordAnswer(position=record.position, verdict=Verdict.LAUNCH, launch=launch)
+
+    def members(self, launch_id: UUID) -> LaunchMembers:
+        raise NotImplementedError
+
+    def report(self, report: Report) -> ReportAnswer:
+        raise NotImplementedError
+
+    def publish(self, catalogue: Catalogue) -> None:
+        raise NotImplementedError
