@@ -66,7 +66,7 @@ async def get(db: Database, runs: RunReader | None, tenant: str, process_id: UUI
         snapshot=artifact,
         metrics=_metrics(artifact, happened),
         callback=_callback(delivered),
-        timeline=timeline(row, happened, delivered),
+        timeline=timeline(happened),
     )
 
 

@@ -1,4 +1,4 @@
-"""The timeline of a process: its events, the stages its commit tells, and the delivery of its callback."""
+"""The timeline of a process: its events, and the stages that its run and its commit tell."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,22 +21,14 @@ class _Moment:
     detail: dict[str, Any] = field(default_factory=dict)
 
 
-def timeline(
-    process: RowMapping, events: Sequence[RowMapping], deliveries: Sequence[RowMapping]
-) -> list[TimelineEntry]:
+def timeline(events: Sequence[RowMapping]) -> list[TimelineEntry]:
     """Return what has happened, in the order of time, with the seconds since the entry before.
 
     Stages are told by the run's clock, everything else by the database's.
     """
-    moments = [moment for event in events for moment in _of_event(event)]
-    if process["released_at"] is not None:
-        moments.append(_Moment("released", process["attempt"], process["released_at"]))
-    moments += [
-        _Moment("callback_delivered", process["attempt"], delivery["delivered_at"])
-        for delivery in deliveries
-        if delivery["delivered_at"] is not None
-    ]
-    moments.sort(key=lambda moment: moment.at)
+    # A stage may be told twice, by the run's report and by its commit: it is one moment all the same.
+    told = {(found.stage, found.attempt, found.at): found for event in events for found in _of_event(event)}
+    moments = sorted(told.values(), key=lambda moment: moment.at)
     before = [moments[0], *moments] if moments else []
     return [
         TimelineEntry(
