@@ -1,8 +1,11 @@
 """The deployed actions as functions, by the harness that users write their own tests with."""
 
+import importlib
+import sys
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,6 +62,17 @@ def test_revenue_is_price_less_discount_by_month(name: str) -> None:
     assert march == {"month": date(1995, 3, 1), "segment": "BUILDING", "revenue": Decimal("100.05"), "orders": 2}
     assert (april["revenue"], april["orders"]) == (Decimal("0.00"), 1)
     assert compute(registry()[name], {"min_orders": 2}, **tables) == [march]
+
+
+def test_the_guides_unit_test_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "adding-an-action.md").read_text()
+    example, test = (part.partition("```")[0] for part in guide.split("```python\n")[1:])
+    (tmp_path / "distances.py").write_text(example)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(sys.modules, "assets.actions.distances", importlib.import_module("distances"))
+    names: dict[str, Any] = {}
+    exec(test, names)  # noqa: S102 - our own guide
+    names["test_miles_are_added_up"]()
 
 
 def test_parameters_are_held_to_their_model() -> None:

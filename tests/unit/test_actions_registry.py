@@ -154,6 +154,17 @@ def test_the_deployed_actions_stand_together() -> None:
     assert set(published.profiles) == {"small", "medium", "large"}
 
 
+def test_the_examples_of_the_guide_are_actions(folder: Folder) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "adding-an-action.md").read_text()
+    for language, suffix, name in (("python", "py", "distances"), ("sql", "sql", "distances_sql")):
+        example = guide.partition(f"```{language}\n")[2].partition("```")[0]
+        (folder.path / f"{name}.{suffix}").write_text(example)
+    found = folder.discover()
+    assert {action.name: str(action.schema) for action in found} == dict.fromkeys(
+        ("distances", "distances_sql"), "carrier string, miles bigint"
+    )
+
+
 def test_a_broken_profiles_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ProfilesError, match="LAKEMILL_PROFILES_FILE"):
         load_profiles(tmp_path / "none.toml")
