@@ -54,7 +54,7 @@ format: setup ## rewrite the code in the one style
 
 bench: setup ## measure: NAME=submit [JSON=FILE]
 	@test -n "$(NAME)" || { echo "bench: name one, for example 'make bench NAME=submit'" >&2; exit 2; }
-	@$(BIN)/python -m bench.$(NAME) $(if $(JSON),--json $(JSON)) $(ARGS)
+	@$(BIN)/python -m bench.$(NAME) $(JSON) $(ARGS)
 
 lock: setup ## resolve requirements.lock anew from pyproject.toml
 	$(BIN)/uv pip compile --extra dev --no-strip-extras --universal --generate-hashes --no-annotate --no-header \

@@ -5,7 +5,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from cli import keys, stack_commands
+from cli import actions, demo, keys, stack_commands
 from contracts.problems import LakemillError
 
 
@@ -29,3 +29,5 @@ app = typer.Typer(
 )
 stack_commands.register(app)
 keys.register(app)
+actions.register(app)
+demo.register(app)

@@ -2,11 +2,12 @@
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import FrameType
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
 from rich.text import Text
@@ -17,6 +18,39 @@ from deploy.local.status import ServerStatus, State
 
 _WATCH_SECONDS = 0.5
 _ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class _Screen:
+    """Shows rows as they change: a live table on a terminal, a line for each change elsewhere."""
+
+    def __init__(self) -> None:
+        self.console = Console(highlight=False)
+        self._rows: dict[str, ServerStatus] = {}
+        self._live: Live | None = None
+
+    @contextmanager
+    def live(self, rows: Iterable[ServerStatus]) -> Iterator[None]:
+        """Keep the table in place for the block, when there is a terminal."""
+        self._rows = {row.name: row for row in rows}
+        if not self.console.is_terminal:
+            yield
+            return
+        with Live(status_table(self._rows.values()), console=self.console, refresh_per_second=8) as self._live:
+            yield
+
+    def show(self, row: ServerStatus) -> None:
+        """Show the row if it changed."""
+        if self._rows.get(row.name) == row:
+            return
+        self._rows[row.name] = row
+        if self._live:
+            self._live.update(status_table(self._rows.values()))
+        else:
+            print_progress(row)
+
+    def say(self, message: RenderableType) -> None:
+        """Print above the table."""
+        self.console.print(message)
 
 
 @contextmanager
@@ -47,24 +81,31 @@ def unstoppable() -> Iterator[None]:
 
 def run_detached(stack: Stack) -> int:
     """Start everything and return 0; 130 when the user interrupted the start."""
-    return _start(stack, Console())
+    screen = _Screen()
+    with screen.live(stack.status()):
+        return _start(stack, screen)
 
 
 def run_in_foreground(stack: Stack) -> int:
     """Start everything, watch until the user ends it or everything was stopped, and return the exit code."""
-    console = Console()
-    code = _start(stack, console)
-    if code:
-        return code
-    console.print("\nEverything is up. Ctrl+C stops it; 'lakemill status' shows it in another terminal.")
-    try:
-        with interruptible():
-            _watch(stack, console)
-    except KeyboardInterrupt:
-        console.print("Stopping …")
-        with unstoppable():
-            stack.stop()
-    console.print("Everything is stopped; the state is kept.")
+    screen = _Screen()
+    with screen.live(stack.status()):
+        code = _start(stack, screen)
+        if code:
+            return code
+        screen.say("Everything is up. Ctrl+C stops it; 'lakemill status' shows it in another terminal.\n")
+        try:
+            with interruptible():
+                _watch(stack, screen)
+        except KeyboardInterrupt:
+            # The stop comes first: a closed or blocked terminal must not keep it from happening.
+            with unstoppable(), ThreadPoolExecutor(max_workers=1) as pool:
+                stopped = pool.submit(stack.stop)
+                screen.say("Stopping …")
+                stopped.result()
+        for row in stack.status():
+            screen.show(row)
+    screen.say("Everything is stopped; the state is kept.")
     return 0
 
 
@@ -73,46 +114,31 @@ def print_progress(row: ServerStatus) -> None:
     Console().print(status_line(row), highlight=False, markup=False, soft_wrap=True)
 
 
-def _start(stack: Stack, console: Console) -> int:
+def _start(stack: Stack, screen: _Screen) -> int:
     try:
         with interruptible():
-            if console.is_terminal:
-                _start_with_table(stack, console)
-            else:
-                stack.start(print_progress)
+            stack.start(screen.show)
     except KeyboardInterrupt:
-        console.print("Interrupted while starting; everything that had started is stopped again.")
+        screen.say("Interrupted while starting; everything that had started is stopped again.")
         return 130
     return 0
 
 
-def _start_with_table(stack: Stack, console: Console) -> None:
-    rows = {row.name: row for row in stack.status()}
-    with Live(status_table(rows.values()), console=console, refresh_per_second=8) as live:
-
-        def progress(row: ServerStatus) -> None:
-            rows[row.name] = row
-            live.update(status_table(rows.values()))
-
-        stack.start(progress)
-
-
-def _watch(stack: Stack, console: Console) -> None:
+def _watch(stack: Stack, screen: _Screen) -> None:
     """Name each server that dies, with the end of its log. Returns when everything was stopped from elsewhere."""
     told: dict[str, int | None] = {}
     while True:
         rows = stack.status()
-        if all(row.state is State.STOPPED for row in rows):
-            return
         for row in rows:
+            screen.show(row)
             if row.state is State.DEAD and told.get(row.name) != row.pid:
                 told[row.name] = row.pid
-                console.print(_obituary(row, stack.logs.tail(row.name)))
+                screen.say(_obituary(row, stack.logs.tail(row.name)))
+        if all(row.state is State.STOPPED for row in rows):
+            return
         time.sleep(_WATCH_SECONDS)
 
 
 def _obituary(row: ServerStatus, tail: str) -> Panel:
     advice = Text(f"Nothing restarts by itself. Look at {row.log}, then: lakemill restart {row.name}", style="bold")
-    return Panel(
-        Group(Text.from_ansi(tail), Text(), advice), title=f"{row.name} died", border_style="red", title_align="left"
-    )
+    return Panel(Group(Text.from_ansi(tail), Text(), advice), title=f"{row.name} died", title_align="left", style="red")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import structlog
-from sqlalchemy import case, func
+from sqlalchemy import case, func, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -41,3 +41,10 @@ async def note_gaps(conn: AsyncConnection, gaps: Sequence[LogGap]) -> None:
             found_offset=gap.found,
         )
         await conn.execute(row.on_conflict_do_nothing())
+        if gap.found < gap.expected:  # the log was cut off: what is written there now has not been read
+            back = update(cursors).where(
+                cursors.c.topic_id == gap.topic_id,
+                cursors.c.log_partition == gap.partition,
+                cursors.c.next_offset > gap.found,
+            )
+            await conn.execute(back.values(next_offset=gap.found))

@@ -15,13 +15,11 @@ from cli.demo.pipeline import Pipeline, Step, plan
 from cli.demo.receiver import CallbackReceiver
 from cli.demo.summary import print_rows, print_snapshots, print_stages, read_by_foreigner
 from contracts.states import State
+from contracts.tenancy import DEFAULT_TENANT, Scope
 from control import keys
-from control.keys import Scope
 from resources.database import Database
 from resources.lake import S3Lake
 from resources.settings import ControlSettings
-
-TENANT = "default"
 
 
 def run_demo(settings: ControlSettings, console: Console, *, whole_year: bool, scale: float) -> bool:
@@ -53,8 +51,8 @@ async def credentials(settings: ControlSettings) -> tuple[str, str]:
     db = Database(settings.database_url, pool_size=1)
     try:
         async with db.transaction() as conn:
-            key = await keys.create(conn, TENANT, [Scope.SUBMIT, Scope.READ])
-            secret = await keys.webhook_secret(conn, TENANT)
+            key = await keys.create(conn, DEFAULT_TENANT, [Scope.SUBMIT, Scope.READ])
+            secret = await keys.webhook_secret(conn, DEFAULT_TENANT)
     finally:
         await db.close()
     return key.get_secret_value(), secret.get_secret_value()
