@@ -32,7 +32,7 @@ def require(scope: Scope) -> Callable[..., Awaitable[Caller]]:
         _documentation: Annotated[HTTPAuthorizationCredentials | None, Security(_documented)],
     ) -> Caller:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        async with ports.db.transaction() as conn:
+        async with ports.db.reading() as conn:
             caller = await caller_of(conn, key.strip() if scheme.lower() == "bearer" else "")
         if caller is None:
             raise _unauthorized()

@@ -23,7 +23,7 @@ class Services:
     inputs: InputCheck
 
 
-def _services(request: Request) -> Services:
+async def _services(request: Request) -> Services:
     return cast("Services", request.app.state.services)
 
 

@@ -6,8 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import uuid_utils.compat
-from sqlalchemy import func, select
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.identity import Coordinate
@@ -16,12 +15,13 @@ from contracts.problems import ProblemError
 from contracts.reports import REPORT_PATH, ActionEntry
 from contracts.states import State
 from contracts.views import Accepted, GrantedProfile
-from control.actions import named_profile, published
+from control.actions import Offer, offer
 from control.inputs import InputCheck, resolve
 from control.params import check_params
 from control.snapshots import known
-from control.tables import ACTIVE_SQL, idempotency_keys, processes
-from control.transitions import enqueue, note
+from control.statements import insert_if_free
+from control.tables import ACTIVE_SQL, idempotency_keys, outbox, processes
+from control.transitions import note
 from resources.callbacks import CallbackForbiddenError, check_callback_url
 from resources.database import Database
 from resources.faults import crash_point
@@ -29,6 +29,13 @@ from resources.networks import parse_networks
 from resources.settings import ControlSettings
 
 _INSERT_TRIES = 5
+_KEY_IF_FREE = insert_if_free(idempotency_keys, "tenant_id key request_hash process_id response", "(tenant_id, key)")
+_PROCESS_IF_FREE = insert_if_free(
+    processes,
+    "id tenant_id entity_id data_version dataset action action_digest request request_hash callback_url profile"
+    " priority state created_at deadline_at",
+    f"(entity_id, data_version, dataset) WHERE {ACTIVE_SQL.text}",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,11 @@ class _Plan:
     action: ActionEntry
     profile: GrantedProfile
     callback_url: str | None
+    accepted_at: datetime
+
+    @property
+    def deadline_at(self) -> datetime:
+        return self.accepted_at + timedelta(seconds=self.request.deadline_seconds)
 
     @property
     def target(self) -> Coordinate:
@@ -70,16 +82,16 @@ async def accept(
     missing_input, process_active, version_already_published, version_retired. Nothing is stored then.
     """
     request_hash = request.request_hash()
-    async with db.transaction() as conn:
+    async with db.reading() as conn:
         first = await _first_answer(conn, tenant, key, request_hash)
         if first is not None:
             return first
-        action = await _action(conn, request)
-        profile = await _grant(conn, request, action)
+        offered = await _offer(conn, request)
     callback_url = external_callback(request.callback_url, settings)
-    check_params(request.params, action.params_schema)
-    await inputs.require(resolve(request, action))
-    plan = _Plan(tenant, request, request_hash, key, action, profile, callback_url)
+    profile = _grant(request, offered)
+    check_params(request.params, offered.action.params_schema)
+    await inputs.require(resolve(request, offered.action))
+    plan = _Plan(tenant, request, request_hash, key, offered.action, profile, callback_url, offered.at)
     async with db.transaction() as conn:
         answer = await _store(conn, plan)
     crash_point("A3")
@@ -112,46 +124,46 @@ async def _first_answer(conn: AsyncConnection, tenant: str, key: str | None, req
     return Answer(row["response"], is_repeated=True)
 
 
-async def _action(conn: AsyncConnection, request: ProcessRequest) -> ActionEntry:
-    action = await published(conn, request.action)
-    if action is None:
+async def _offer(conn: AsyncConnection, request: ProcessRequest) -> Offer:
+    by_name = None if isinstance(request.resource_profile, ResourceProfile) else request.resource_profile
+    offered = await offer(conn, request.action, by_name)
+    if offered is None:
         raise ProblemError("unknown_action", f"no action {request.action!r} is published")
-    if request.action_digest not in {None, action.digest}:
-        raise ProblemError("action_changed", f"{action.name} is published with another digest", digest=action.digest)
-    return action
+    digest = offered.action.digest
+    if request.action_digest not in {None, digest}:
+        raise ProblemError("action_changed", f"{request.action} is published with another digest", digest=digest)
+    return offered
 
 
-async def _grant(conn: AsyncConnection, request: ProcessRequest, action: ActionEntry) -> GrantedProfile:
-    wanted = request.resource_profile
+def _grant(request: ProcessRequest, offered: Offer) -> GrantedProfile:
+    wanted, default = request.resource_profile, offered.action.profile
     if isinstance(wanted, ResourceProfile):
         return GrantedProfile(requested=wanted, granted=wanted, reason="as requested")
-    granted = await named_profile(conn, wanted or action.profile)
-    if granted is None:
+    if offered.profile is None:
         errors = [{"field": "resource_profile", "rule": "is not a known profile"}]
-        raise ProblemError("validation_failed", f"no profile is called {wanted or action.profile!r}", errors=errors)
-    reason = f"the profile {wanted!r}, as requested" if wanted else f"the action's own profile, {action.profile!r}"
-    return GrantedProfile(requested=wanted, granted=granted, reason=reason)
+        raise ProblemError("validation_failed", f"no profile is called {wanted or default!r}", errors=errors)
+    reason = f"the profile {wanted!r}, as requested" if wanted else f"the action's own profile, {default!r}"
+    return GrantedProfile(requested=wanted, granted=offered.profile, reason=reason)
 
 
 async def _store(conn: AsyncConnection, plan: _Plan) -> Answer:
     process_id = uuid_utils.compat.uuid7()
-    now: datetime = (await conn.execute(select(func.now()))).scalar_one()
-    body = _body(plan, process_id, now)
+    body = _body(plan, process_id)
     if plan.key is not None:
         first = await _claim_key(conn, plan, plan.key, process_id, body)
         if first is not None:
             return first
-    await _insert(conn, plan, process_id, now)
+    await _insert(conn, plan, process_id)
     crash_point("A1")
     await _refuse_published(conn, plan.target)
-    await enqueue(conn, process_id, attempt=1)
+    await conn.execute(insert(outbox).values(process_id=process_id, attempt=1))
     crash_point("A2")
-    who = {"id": process_id, "attempt": 1}
-    await note(conn, who, kind="accepted", actor=f"tenant:{plan.tenant}", states=(None, State.ACCEPTED))
+    who, actor = {"id": process_id, "attempt": 1}, f"tenant:{plan.tenant}"
+    await note(conn, who, kind="accepted", actor=actor, at=plan.accepted_at, states=(None, State.ACCEPTED))
     return Answer(body, is_repeated=False)
 
 
-def _body(plan: _Plan, process_id: UUID, now: datetime) -> dict[str, Any]:
+def _body(plan: _Plan, process_id: UUID) -> dict[str, Any]:
     return Accepted(
         process_id=process_id,
         state=State.ACCEPTED,
@@ -159,8 +171,8 @@ def _body(plan: _Plan, process_id: UUID, now: datetime) -> dict[str, Any]:
         data_version=plan.request.data_version,
         action=plan.action.name,
         dataset=plan.action.dataset,
-        accepted_at=now,
-        deadline_at=now + timedelta(seconds=plan.request.deadline_seconds),
+        accepted_at=plan.accepted_at,
+        deadline_at=plan.deadline_at,
         links={"self": f"/v1/processes/{process_id}"},
     ).model_dump(mode="json")
 
@@ -169,11 +181,15 @@ async def _claim_key(
     conn: AsyncConnection, plan: _Plan, key: str, process_id: UUID, body: dict[str, Any]
 ) -> Answer | None:
     """Take the key, or return its first answer. A rival that holds it uncommitted is waited for."""
-    row = upsert(idempotency_keys).values(
-        tenant_id=plan.tenant, key=key, request_hash=plan.request_hash, process_id=process_id, response=body
-    )
+    row = {
+        "tenant_id": plan.tenant,
+        "key": key,
+        "request_hash": plan.request_hash,
+        "process_id": process_id,
+        "response": body,
+    }
     for _ in range(_INSERT_TRIES):
-        if (await conn.execute(row.on_conflict_do_nothing())).rowcount == 1:
+        if (await conn.execute(_KEY_IF_FREE, row)).rowcount == 1:
             return None
         first = await _first_answer(conn, plan.tenant, key, plan.request_hash)
         if first is not None:
@@ -181,28 +197,28 @@ async def _claim_key(
     raise ProblemError("database_unavailable", "the Idempotency-Key changed hands too often")
 
 
-async def _insert(conn: AsyncConnection, plan: _Plan, process_id: UUID, now: datetime) -> None:
+async def _insert(conn: AsyncConnection, plan: _Plan, process_id: UUID) -> None:
     """Take the coordinate. Raises ProblemError (process_active) when another process has it."""
     target, request = plan.target, plan.request
-    row = upsert(processes).values(
-        id=process_id,
-        tenant_id=plan.tenant,
-        entity_id=target.entity_id,
-        data_version=target.data_version,
-        dataset=target.dataset,
-        action=plan.action.name,
-        action_digest=plan.action.digest,
-        request=request.model_dump(mode="json"),
-        request_hash=plan.request_hash,
-        callback_url=plan.callback_url,
-        profile=plan.profile.model_dump(mode="json"),
-        priority=request.priority,
-        state=State.ACCEPTED.value,
-        deadline_at=now + timedelta(seconds=request.deadline_seconds),
-    )
-    place = ["entity_id", "data_version", "dataset"]
+    row = {
+        "id": process_id,
+        "tenant_id": plan.tenant,
+        "entity_id": target.entity_id,
+        "data_version": target.data_version,
+        "dataset": target.dataset,
+        "action": plan.action.name,
+        "action_digest": plan.action.digest,
+        "request": request.model_dump(mode="json"),
+        "request_hash": plan.request_hash,
+        "callback_url": plan.callback_url,
+        "profile": plan.profile.model_dump(mode="json"),
+        "priority": request.priority,
+        "state": State.ACCEPTED.value,
+        "created_at": plan.accepted_at,
+        "deadline_at": plan.deadline_at,
+    }
     for _ in range(_INSERT_TRIES):
-        if (await conn.execute(row.on_conflict_do_nothing(index_elements=place, index_where=ACTIVE_SQL))).rowcount == 1:
+        if (await conn.execute(_PROCESS_IF_FREE, row)).rowcount == 1:
             return
         await _refuse_active(conn, plan)
     raise ProblemError("process_active", f"{target}: processes come and go; try again")

@@ -1,8 +1,10 @@
 """The catalogue: which actions are published, and the named profiles."""
 
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Text, cast, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -35,10 +37,28 @@ async def published(conn: AsyncConnection, name: str) -> ActionEntry | None:
     return None if entry is None else ActionEntry.model_validate(entry)
 
 
-async def named_profile(conn: AsyncConnection, name: str) -> ResourceProfile | None:
-    """Return the profile called ``name``."""
-    figures = await conn.scalar(select(profiles.c.profile).where(profiles.c.name == name))
-    return None if figures is None else ResourceProfile.model_validate(figures)
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A published action with the profile that was asked for (None: no such profile), at the database's time."""
+
+    action: ActionEntry
+    profile: ResourceProfile | None
+    at: datetime
+
+
+async def offer(conn: AsyncConnection, name: str, profile: str | None) -> Offer | None:
+    """Return the published action called ``name`` with ``profile``, or else its own; None when there is no action."""
+    wanted = func.coalesce(cast(profile, Text), actions.c.entry["profile"].astext)
+    query = (
+        select(actions.c.entry, profiles.c.profile, func.now().label("at"))
+        .outerjoin(profiles, profiles.c.name == wanted)
+        .where(actions.c.name == name, actions.c.is_published == 1)
+    )
+    row = (await conn.execute(query)).one_or_none()
+    if row is None:
+        return None
+    figures = None if row.profile is None else ResourceProfile.model_validate(row.profile)
+    return Offer(ActionEntry.model_validate(row.entry), figures, row.at)
 
 
 async def _put(conn: AsyncConnection, entry: ActionEntry) -> None:

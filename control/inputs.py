@@ -57,7 +57,7 @@ class InputCheck:
         """Return unless an input is certainly absent. Raises ProblemError (missing_input) naming it."""
         if not inputs:
             return
-        async with self._db.transaction() as conn:
+        async with self._db.reading() as conn:
             rows = await known(conn, set(inputs.values()))
         for name, place in inputs.items():
             if place in rows and rows[place]["retired_at"] is not None:

@@ -5,30 +5,13 @@ The migrations under ``control/migrations`` make them; a test compares both.
 
 from datetime import datetime
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    DateTime,
-    ForeignKey,
-    Identity,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    PrimaryKeyConstraint,
-    SmallInteger,
-    Table,
-    Text,
-    Uuid,
-    func,
-    text,
-)
+import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.dialects.postgresql import JSONB as _JSONB
 
 from contracts.states import ACTIVE
 
-metadata = MetaData(
+metadata = sa.MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
         "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -41,92 +24,92 @@ JSONB = _JSONB(none_as_null=True)  # Python's None is SQL's NULL, never JSON's n
 # JSONB would rewrite numbers (1e16, -0.0) and reorder keys; what is hashed or repeated must come back as written.
 VERBATIM = JSON(none_as_null=True)
 
-ACTIVE_SQL = text("state IN ({})".format(", ".join(f"'{state.value}'" for state in sorted(ACTIVE))))
+ACTIVE_SQL = sa.text("state IN ({})".format(", ".join(f"'{state.value}'" for state in sorted(ACTIVE))))
 
 
-def _now(name: str) -> Column[datetime]:
-    return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
+def _now(name: str) -> sa.Column[datetime]:
+    return sa.Column(name, sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now())
 
 
-def _moment(name: str) -> Column[datetime]:
-    return Column(name, DateTime(timezone=True))
+def _moment(name: str) -> sa.Column[datetime]:
+    return sa.Column(name, sa.DateTime(timezone=True))
 
 
-tenants = Table(
+tenants = sa.Table(
     "tenants",
     metadata,
-    Column("id", Text, primary_key=True),
-    Column("webhook_secret", Text, nullable=False),  # whsec_…: symmetric by the Standard Webhooks specification
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("webhook_secret", sa.Text, nullable=False),  # whsec_…: symmetric by the Standard Webhooks specification
     _now("created_at"),
 )
 
-api_keys = Table(
+api_keys = sa.Table(
     "api_keys",
     metadata,
-    Column("prefix", Text, primary_key=True),
-    Column("tenant_id", ForeignKey("tenants.id"), nullable=False),
-    Column("secret_sha256", LargeBinary, nullable=False),
-    Column("scopes", JSONB, nullable=False),
+    sa.Column("prefix", sa.Text, primary_key=True),
+    sa.Column("tenant_id", sa.ForeignKey("tenants.id"), nullable=False),
+    sa.Column("secret_sha256", sa.LargeBinary, nullable=False),
+    sa.Column("scopes", JSONB, nullable=False),
     _now("created_at"),
     _moment("expires_at"),
     _moment("revoked_at"),
 )
 
-actions = Table(
+actions = sa.Table(
     "actions",
     metadata,
-    Column("name", Text, primary_key=True),
-    Column("dataset", Text, nullable=False),
-    Column("digest", Text, nullable=False),
-    Column("entry", JSONB, nullable=False),  # contracts.reports.ActionEntry
-    Column("is_published", SmallInteger, nullable=False, server_default="1"),  # 0 once withdrawn
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("dataset", sa.Text, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("entry", JSONB, nullable=False),  # contracts.reports.ActionEntry
+    sa.Column("is_published", sa.SmallInteger, nullable=False, server_default="1"),  # 0 once withdrawn
     _now("published_at"),
 )
 
-profiles = Table(
+profiles = sa.Table(
     "profiles",
     metadata,
-    Column("name", Text, primary_key=True),
-    Column("profile", JSONB, nullable=False),  # contracts.messages.ResourceProfile
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("profile", JSONB, nullable=False),  # contracts.messages.ResourceProfile
 )
 
-processes = Table(
+processes = sa.Table(
     "processes",
     metadata,
-    Column("id", Uuid, primary_key=True),  # UUIDv7: ordered by time of acceptance
-    Column("tenant_id", ForeignKey("tenants.id"), nullable=False),
-    Column("entity_id", Text, nullable=False),
-    Column("data_version", Text, nullable=False),
-    Column("dataset", Text, nullable=False),
-    Column("action", Text, nullable=False),
-    Column("action_digest", Text, nullable=False),
-    Column("request", VERBATIM, nullable=False),  # contracts.messages.ProcessRequest
-    Column("request_hash", Text, nullable=False),
-    Column("callback_url", Text),  # None also for "our own report address"
-    Column("profile", JSONB, nullable=False),  # {"requested": …, "granted": ResourceProfile, "reason": …}
-    Column("priority", SmallInteger, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("attempt", Integer, nullable=False, server_default="1"),
-    Column("not_before", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    sa.Column("id", sa.Uuid, primary_key=True),  # UUIDv7: ordered by time of acceptance
+    sa.Column("tenant_id", sa.ForeignKey("tenants.id"), nullable=False),
+    sa.Column("entity_id", sa.Text, nullable=False),
+    sa.Column("data_version", sa.Text, nullable=False),
+    sa.Column("dataset", sa.Text, nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("action_digest", sa.Text, nullable=False),
+    sa.Column("request", VERBATIM, nullable=False),  # contracts.messages.ProcessRequest
+    sa.Column("request_hash", sa.Text, nullable=False),
+    sa.Column("callback_url", sa.Text),  # None also for "our own report address"
+    sa.Column("profile", JSONB, nullable=False),  # {"requested": …, "granted": ResourceProfile, "reason": …}
+    sa.Column("priority", sa.SmallInteger, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("not_before", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
     # Release and launch of the current attempt; columns, not states.
     _moment("released_at"),
-    Column("topic_id", Text),
-    Column("log_partition", Integer),
-    Column("log_offset", BigInteger),
-    Column("launch_id", Uuid),
-    Column("run_id", Text),
+    sa.Column("topic_id", sa.Text),
+    sa.Column("log_partition", sa.Integer),
+    sa.Column("log_offset", sa.BigInteger),
+    sa.Column("launch_id", sa.Uuid),
+    sa.Column("run_id", sa.Text),
     # The live commit permit of the process, whichever attempt holds it.
-    Column("permit_token", Text),
+    sa.Column("permit_token", sa.Text),
     _moment("permit_until"),
     # How the process ends once no permit is live: {"state": …, "reason": contracts.reasons.Reason or null, "actor": …}
-    Column("ending", JSONB),
-    Column("reason", JSONB),
-    Column("artifact", JSONB),  # contracts.callbacks.Artifact
+    sa.Column("ending", JSONB),
+    sa.Column("reason", JSONB),
+    sa.Column("artifact", JSONB),  # contracts.callbacks.Artifact
     _now("created_at"),
     _now("updated_at"),
-    Column("deadline_at", DateTime(timezone=True), nullable=False),
+    sa.Column("deadline_at", sa.DateTime(timezone=True), nullable=False),
     _moment("finished_at"),
-    Index(
+    sa.Index(
         "uq_processes_active_coordinate",
         "entity_id",
         "data_version",
@@ -134,136 +117,131 @@ processes = Table(
         unique=True,
         postgresql_where=ACTIVE_SQL,
     ),
-    Index("ix_processes_active", "updated_at", postgresql_where=ACTIVE_SQL),
-    Index("ix_processes_tenant_id_id", "tenant_id", "id"),
-    Index("ix_processes_coordinate", "entity_id", "data_version", "dataset"),
+    sa.Index("ix_processes_active", "updated_at", postgresql_where=ACTIVE_SQL),
+    sa.Index("ix_processes_tenant_id_id", "tenant_id", "id"),
+    sa.Index("ix_processes_coordinate", "entity_id", "data_version", "dataset"),
 )
 
-idempotency_keys = Table(
+idempotency_keys = sa.Table(
     "idempotency_keys",
     metadata,
-    Column("tenant_id", Text, nullable=False),
-    Column("key", Text, nullable=False),
-    Column("request_hash", Text, nullable=False),
-    Column("process_id", Uuid, nullable=False),
-    Column("response", VERBATIM, nullable=False),  # the body of the first 202
+    sa.Column("tenant_id", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("request_hash", sa.Text, nullable=False),
+    sa.Column("process_id", sa.Uuid, nullable=False),
+    sa.Column("response", VERBATIM, nullable=False),  # the body of the first 202
     _now("created_at"),
-    PrimaryKeyConstraint("tenant_id", "key"),
 )
 
-outbox = Table(
+outbox = sa.Table(
     "outbox",
     metadata,
-    Column("process_id", ForeignKey("processes.id"), primary_key=True),
-    Column("attempt", Integer, nullable=False),
+    sa.Column("process_id", sa.ForeignKey("processes.id"), primary_key=True),
+    sa.Column("attempt", sa.Integer, nullable=False),
     _now("created_at"),
 )
 """What waits to be released; a row goes when Kafka has acknowledged its record."""
 
-launches = Table(
+launches = sa.Table(
     "launches",
     metadata,
-    Column("process_id", ForeignKey("processes.id"), nullable=False),
-    Column("attempt", Integer, nullable=False),
-    Column("launch_id", Uuid, nullable=False),
-    Column("lane", Text, nullable=False),
+    sa.Column("process_id", sa.ForeignKey("processes.id"), primary_key=True),
+    sa.Column("attempt", sa.Integer, primary_key=True),
+    sa.Column("launch_id", sa.Uuid, nullable=False),
+    sa.Column("lane", sa.Text, nullable=False),
     # The record that intake answered with ``launch``: by it and the cursor a lost attempt is recognised.
-    Column("topic_id", Text, nullable=False),
-    Column("log_partition", Integer, nullable=False),
-    Column("log_offset", BigInteger, nullable=False),
+    sa.Column("topic_id", sa.Text, nullable=False),
+    sa.Column("log_partition", sa.Integer, nullable=False),
+    sa.Column("log_offset", sa.BigInteger, nullable=False),
     _now("created_at"),
-    PrimaryKeyConstraint("process_id", "attempt"),
-    Index("ix_launches_launch_id", "launch_id"),
+    sa.Index("ix_launches_launch_id", "launch_id"),
 )
 """Decided and stored once per attempt: which launch computes it."""
 
-process_events = Table(
+process_events = sa.Table(
     "process_events",
     metadata,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("process_id", ForeignKey("processes.id"), nullable=False),
-    Column("attempt", Integer, nullable=False),
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("process_id", sa.ForeignKey("processes.id"), nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
     _now("at"),
-    Column("kind", Text, nullable=False),
-    Column("from_state", Text),
-    Column("to_state", Text),
-    Column("actor", Text, nullable=False),
-    Column("detail", JSONB, nullable=False, server_default="{}"),
-    Index("ix_process_events_process_id_id", "process_id", "id"),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("from_state", sa.Text),
+    sa.Column("to_state", sa.Text),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("detail", JSONB, nullable=False, server_default="{}"),
+    sa.Index("ix_process_events_process_id_id", "process_id", "id"),
 )
 """Append-only: the audit log and the timeline."""
 
-snapshots = Table(
+snapshots = sa.Table(
     "snapshots",
     metadata,
-    Column("entity_id", Text, nullable=False),
-    Column("data_version", Text, nullable=False),
-    Column("dataset", Text, nullable=False),
-    Column("tenant_id", Text),  # None: published by an operator's run
-    Column("process_id", Uuid),
-    Column("token", Text, nullable=False),
-    Column("artifact", JSONB, nullable=False),  # contracts.callbacks.Artifact
-    Column("committed_at", DateTime(timezone=True), nullable=False),
+    sa.Column("entity_id", sa.Text, nullable=False),
+    sa.Column("data_version", sa.Text, nullable=False),
+    sa.Column("dataset", sa.Text, nullable=False),
+    sa.Column("tenant_id", sa.Text),  # None: published by an operator's run
+    sa.Column("process_id", sa.Uuid),
+    sa.Column("token", sa.Text, nullable=False),
+    sa.Column("artifact", JSONB, nullable=False),  # contracts.callbacks.Artifact
+    sa.Column("committed_at", sa.DateTime(timezone=True), nullable=False),
     _moment("retired_at"),
-    PrimaryKeyConstraint("entity_id", "data_version", "dataset"),
+    sa.PrimaryKeyConstraint("entity_id", "data_version", "dataset"),
 )
 """What is known to be published. The commits in the lake are the truth; this is their index."""
 
-deliveries = Table(
+deliveries = sa.Table(
     "deliveries",
     metadata,
-    Column("id", Uuid, primary_key=True),  # the webhook-id
-    Column("process_id", ForeignKey("processes.id"), nullable=False),
-    Column("tenant_id", Text, nullable=False),
-    Column("url", Text, nullable=False),
-    Column("body", Text, nullable=False),  # the very bytes of every try
-    Column("state", Text, nullable=False, server_default="pending"),  # pending | delivered | exhausted
-    Column("tries", Integer, nullable=False, server_default="0"),
-    Column("next_try_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-    Column("last_status", Integer),
-    Column("last_error", Text),
+    sa.Column("id", sa.Uuid, primary_key=True),  # the webhook-id
+    sa.Column("process_id", sa.ForeignKey("processes.id"), nullable=False),
+    sa.Column("tenant_id", sa.Text, nullable=False),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),  # the very bytes of every try
+    sa.Column("state", sa.Text, nullable=False, server_default="pending"),  # pending | delivered | exhausted
+    sa.Column("tries", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("next_try_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+    sa.Column("last_status", sa.Integer),
+    sa.Column("last_error", sa.Text),
     _now("created_at"),
     _moment("delivered_at"),
-    Index("ix_deliveries_due", "next_try_at", postgresql_where=text("state = 'pending'")),
-    Index("ix_deliveries_process_id", "process_id"),
+    sa.Index("ix_deliveries_due", "next_try_at", postgresql_where=sa.text("state = 'pending'")),
+    sa.Index("ix_deliveries_process_id", "process_id"),
 )
 
-dead_letters = Table(
+dead_letters = sa.Table(
     "dead_letters",
     metadata,
-    Column("topic_id", Text, nullable=False),
-    Column("log_partition", Integer, nullable=False),
-    Column("log_offset", BigInteger, nullable=False),
-    Column("topic", Text, nullable=False),
-    Column("code", Text, nullable=False),
-    Column("message", Text, nullable=False),
-    Column("key", LargeBinary),
-    Column("value", LargeBinary),
+    sa.Column("topic_id", sa.Text, primary_key=True),
+    sa.Column("log_partition", sa.Integer, primary_key=True),
+    sa.Column("log_offset", sa.BigInteger, primary_key=True),
+    sa.Column("topic", sa.Text, nullable=False),
+    sa.Column("code", sa.Text, nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("key", sa.LargeBinary),
+    sa.Column("value", sa.LargeBinary),
     _now("created_at"),
-    PrimaryKeyConstraint("topic_id", "log_partition", "log_offset"),
 )
 
-cursors = Table(
+cursors = sa.Table(
     "cursors",
     metadata,
-    Column("topic", Text, nullable=False),
-    Column("log_partition", Integer, nullable=False),
-    Column("topic_id", Text, nullable=False),
-    Column("next_offset", BigInteger, nullable=False),
+    sa.Column("topic", sa.Text, primary_key=True),
+    sa.Column("log_partition", sa.Integer, primary_key=True),
+    sa.Column("topic_id", sa.Text, nullable=False),
+    sa.Column("next_offset", sa.BigInteger, nullable=False),
     _now("seen_at"),
-    PrimaryKeyConstraint("topic", "log_partition"),
 )
 """The cursor Dagster had durably stored when the sensor last called: everything before it has been handed over."""
 
-log_gaps = Table(
+log_gaps = sa.Table(
     "log_gaps",
     metadata,
-    Column("topic_id", Text, nullable=False),
-    Column("log_partition", Integer, nullable=False),
-    Column("expected_offset", BigInteger, nullable=False),
-    Column("found_offset", BigInteger, nullable=False),
-    Column("topic", Text, nullable=False),
+    sa.Column("topic_id", sa.Text, primary_key=True),
+    sa.Column("log_partition", sa.Integer, primary_key=True),
+    sa.Column("expected_offset", sa.BigInteger, primary_key=True),
+    sa.Column("found_offset", sa.BigInteger, nullable=False),
+    sa.Column("topic", sa.Text, nullable=False),
     _now("created_at"),
-    PrimaryKeyConstraint("topic_id", "log_partition", "expected_offset"),
 )
 """Records the log dropped before they were read; the reconciler drives their processes again."""

@@ -61,6 +61,17 @@ class Database:
                 yield connection
 
     @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """Yield a connection whose every statement stands alone: two round trips less than a transaction.
+
+        Raises DatabaseUnavailableError when the server cannot be reached or breaks off.
+        """
+        with _answering():
+            async with self._engine.connect() as connection:
+                await connection.execution_options(isolation_level="AUTOCOMMIT")
+                yield connection
+
+    @asynccontextmanager
     async def exclusive(self, lock: int) -> AsyncIterator[bool]:
         """Try to hold the advisory lock ``lock`` for the block; yields whether this process holds it.
 

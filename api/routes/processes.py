@@ -51,7 +51,7 @@ class ListQuery(BaseModel):
     cursor: Annotated[str, Field(max_length=64)] | None = Field(None, description="`next_cursor` of the page before")
 
 
-def idempotency_key(request: Request) -> str | None:
+async def idempotency_key(request: Request) -> str | None:
     """Return the Idempotency-Key; raises ProblemError unless it stands once and is 1 to 255 visible characters."""
     values = request.headers.getlist("idempotency-key")
     if not values:
