@@ -55,11 +55,12 @@ class Pulse:
         return all(last is not None and now - last < STUCK_SECONDS for last in self._last.values())
 
     async def tell(self) -> None:
-        """Touch the file each second while all is well."""
+        """Touch the file each second while all is well; for the first time as soon as it is."""
         while self._file is not None:
-            if self.is_well():
+            is_well = self.is_well()
+            if is_well:
                 self._file.touch()
-            await asyncio.sleep(_BEAT_SECONDS)
+            await asyncio.sleep(_BEAT_SECONDS if is_well else _BEAT_SECONDS / 10)
 
 
 async def run_loops(
