@@ -68,9 +68,14 @@ def revoke(prefix: Annotated[str, typer.Argument(help="The twelve characters aft
 @app.command("webhook-secret")
 def webhook_secret(tenant: _Tenant = DEFAULT_TENANT) -> None:
     """Print the secret that signs the tenant's callbacks (Standard Webhooks)."""
+    typer.echo(secret_of(tenant))
+
+
+def secret_of(tenant: str) -> str:
+    """Return the secret that signs the tenant's callbacks."""
     from control import keys
 
-    typer.echo(_run(lambda conn: keys.webhook_secret(conn, tenant)).get_secret_value())
+    return _run(lambda conn: keys.webhook_secret(conn, tenant)).get_secret_value()
 
 
 def _run(work: "Callable[[AsyncConnection], Awaitable[_Result]]") -> _Result:

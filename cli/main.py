@@ -5,7 +5,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from cli import actions, demo, keys, stack_commands
+from cli import actions, demo, keys, stack_commands, try_commands
 from contracts.problems import LakemillError
 
 
@@ -31,3 +31,4 @@ stack_commands.register(app)
 keys.register(app)
 actions.register(app)
 demo.register(app)
+try_commands.register(app)

@@ -13,7 +13,7 @@ def register(root: typer.Typer) -> None:
 def demo(
     whole_year: Annotated[
         bool,
-        typer.Option("--all", help="All carriers and months of 2013 instead of four by three; takes an hour or more."),
+        typer.Option("--all", help="All carriers and months of 2013 instead of four by three; an hour or more."),
     ] = False,
     scale: Annotated[float, typer.Option(min=0.01, max=10, help="TPC-H scale factor.")] = 0.1,
 ) -> None:

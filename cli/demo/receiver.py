@@ -11,18 +11,18 @@ from contracts.callbacks import Callback
 
 
 class CallbackReceiver:
-    """Listens on a free loopback port while its ``with`` block runs.
+    """Listens on a loopback port (0: any free one) while its ``with`` block runs.
 
     ``callbacks`` yields each verified callback once; ``rejected`` counts requests whose signature did not verify.
     """
 
-    def __init__(self, secret: str) -> None:
+    def __init__(self, secret: str, port: int = 0) -> None:
         self.callbacks: queue.Queue[Callback] = queue.Queue()
         self.rejected = 0
         self._webhook = Webhook(secret)
         self._seen: set[str] = set()
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     @property
