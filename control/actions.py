@@ -13,6 +13,8 @@ from contracts.problems import ProblemError
 from contracts.reports import ActionEntry, Catalogue
 from control.tables import actions, profiles
 
+_CATALOGUE_LOCK = 0x6C616B65_00000003
+
 
 async def publish(conn: AsyncConnection, catalogue: Catalogue) -> None:
     """Make the catalogue what a code location says it is; what is not listed is withdrawn.
@@ -20,6 +22,7 @@ async def publish(conn: AsyncConnection, catalogue: Catalogue) -> None:
     Raises ProblemError (validation_failed) when two actions share a name or a dataset, or a profile is not defined.
     """
     _check(catalogue)
+    await conn.execute(select(func.pg_advisory_xact_lock(_CATALOGUE_LOCK)))  # two at once would lock rows crosswise
     names = [entry.name for entry in catalogue.actions]
     await conn.execute(update(actions).where(actions.c.name.not_in(names)).values(is_published=0))
     for entry in sorted(catalogue.actions, key=lambda entry: entry.name):

@@ -18,7 +18,8 @@ _START_SECONDS = 30
 _OPTIONS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "300"}
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -30,7 +31,7 @@ def postgres() -> Iterator[str]:
     """Yield ``user@host:port`` of a running, empty server; stop it and remove its files at the end."""
     folder = Path(tempfile.mkdtemp(prefix="lakemill-pg-"))
     give_away(folder)
-    data, port = folder / "data", _free_port()
+    data, port = folder / "data", free_port()
     initdb = [str(BIN / "initdb"), "-D", str(data), "-U", "lakemill", "-A", "trust", "-E", "UTF8", "--no-sync"]
     subprocess.run([*unprivileged(), *initdb, "--locale=C"], check=True, capture_output=True, cwd=folder)
     server = [str(BIN / "postgres"), "-D", str(data), "-p", str(port), "-k", str(folder), "-h", "127.0.0.1"]
