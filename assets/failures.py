@@ -40,6 +40,7 @@ _BY_TEXT: tuple[tuple[re.Pattern[str], ReasonCode], ...] = (
     ),
     (re.compile(r"CSV header does not conform"), ReasonCode.INPUT_CORRUPT),
 )
+_BRIDGE = "An error occurred while calling"  # the first line that says nothing but which object was called
 _ROOT_CAUSE = re.compile(r"^Caused by: (?:[\w$]+\.)*([\w$]+: .+)$", re.MULTILINE)
 
 
@@ -67,6 +68,8 @@ def _message(error: BaseException) -> str:
     text = str(error).strip()
     first = text.splitlines()[0] if text else "no message"
     causes = _ROOT_CAUSE.findall(text)
+    if causes and first.startswith(_BRIDGE):
+        return f"Spark: {causes[-1]}"[:MAX_MESSAGE]
     root = f"; caused by {causes[-1]}" if causes else ""
     return f"{type(error).__name__}: {first}{root}"[:MAX_MESSAGE]
 

@@ -23,11 +23,9 @@ class Sessions(Protocol):
 
     def open(self, profile: ResourceProfile) -> "SparkSession":
         """Return a session started for ``profile``."""
-        ...
 
     def usage(self) -> dict[str, float]:
         """Return what Spark has used so far."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,19 +57,15 @@ class ControlPlane(Protocol):
 
     def members(self, launch_id: UUID) -> LaunchMembers:
         """Return the attempts of a launch that are still wanted."""
-        ...
 
     def report(self, report: Report) -> ReportAnswer:
         """Tell what happened to an attempt. Raises AttemptSupersededError, PermitHeldError."""
-        ...
 
     def intake(self, request: IntakeRequest) -> IntakeAnswer:
         """Show one tick's records; learn what to launch."""
-        ...
 
     def publish(self, catalogue: Catalogue) -> None:
         """Replace the catalogue of actions."""
-        ...
 
 
 class HttpControlPlane:

@@ -67,7 +67,6 @@ class PresignedPut(Protocol):
 
     def send(self, body: bytes) -> PutOutcome:
         """Send it. Raises LakeUnavailableError when the outcome is unknown, LakeAccessError."""
-        ...
 
 
 class Lake(Protocol):
@@ -75,35 +74,27 @@ class Lake(Protocol):
 
     def url(self, key: str) -> str:
         """Return the address that people and foreign readers use (``s3://…``)."""
-        ...
 
     def spark_url(self, key: str) -> str:
         """Return the address that Spark uses (``s3a://…``)."""
-        ...
 
     def get(self, key: str) -> bytes | None:
         """Return the whole object, or None when there is none."""
-        ...
 
     def tail(self, key: str, size_bytes: int) -> bytes:
         """Return the last ``size_bytes`` bytes, or all of a smaller object. Raises ObjectMissingError."""
-        ...
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Yield every object below ``prefix``, in the order of keys."""
-        ...
 
     def put(self, key: str, body: bytes) -> None:
         """Store raw files in the landing bucket. Snapshots are never written with it."""
-        ...
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove objects; a key without an object is no error."""
-        ...
 
     def presign_commit(self, key: str, valid_seconds: int) -> PresignedPut:
         """Return a PUT that creates ``key`` within ``valid_seconds`` and never replaces it."""
-        ...
 
 
 class S3Lake:
@@ -188,11 +179,12 @@ class S3Lake:
 
     def delete(self, keys: Iterable[str]) -> None:
         """See Lake. Raises LakeUnavailableError, LakeAccessError."""
-        for key in keys:
-            try:
+        key = ""
+        try:
+            for key in keys:
                 self._client.delete_object(Bucket=self._bucket, Key=key)
-            except (ClientError, BotoCoreError) as error:
-                self._refuse(error, key)
+        except (ClientError, BotoCoreError) as error:
+            self._refuse(error, key)
 
     def presign_commit(self, key: str, valid_seconds: int) -> PresignedPut:
         """See Lake. Works without asking the store; raises LakeAccessError when there are no credentials."""
@@ -240,10 +232,11 @@ class _S3PresignedPut:
             raise LakeUnavailableError(f"{self.name}: no answer to the commit ({type(error).__name__})") from None
         if answer.is_success:
             return PutOutcome.CREATED
-        if answer.status_code == 412:
-            return PutOutcome.EXISTS
-        if answer.status_code == 409:
-            raise _ConflictError
+        match answer.status_code:
+            case 412:
+                return PutOutcome.EXISTS
+            case 409:
+                raise _ConflictError
         code, message = _s3_error(answer)
         if answer.status_code == 403 and code == "AccessDenied" and "expired" in message.lower():
             return PutOutcome.EXPIRED

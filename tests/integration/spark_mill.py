@@ -1,0 +1,92 @@
+"""One store, one Spark and one control plane that keeps records: what the tests of real runs share."""
+
+from typing import Any
+from uuid import uuid4
+
+import deltalake
+import polars as pl
+from pydantic import SecretStr
+from pyspark.sql import SparkSession
+
+from assets.declaration import Action, action
+from assets.profiles import load_profiles
+from assets.runner import Published, Tools, run_member
+from contracts.reports import Member
+from resources.lake import S3Lake
+from resources.settings import STATE_DIR, ComputeSettings, LakeSettings
+from resources.spark import SparkSessions
+from tests.control_plane import FakeControlPlane
+from tests.s3_server import ACCESS_KEY, SECRET_KEY
+
+RUN_ID = "11111111-2222-4333-8444-555555555555"
+SMALL = load_profiles()["small"]
+
+
+class Mill:
+    """One store, one Spark, and a fresh entity for each test."""
+
+    def __init__(self, store: LakeSettings) -> None:
+        self.store = store
+        self.settings = ComputeSettings(
+            **store.model_dump(exclude={"s3_secret_key"}),
+            s3_secret_key=store.s3_secret_key,
+            internal_secret=SecretStr("internal-secret-of-the-tests"),
+            jars_dir=STATE_DIR / "jars" / "spark",
+            spark_master="local[2]",
+        )
+        self.sessions = SparkSessions(self.settings)
+        self.lake = S3Lake(store, "lake")
+        self.landing = S3Lake(store, "landing")
+        self.control = FakeControlPlane()
+        self.entity = "unset"
+
+    @property
+    def tools(self) -> Tools:
+        return Tools(self.control, self.lake, self.landing, self.sessions)
+
+    @property
+    def spark(self) -> SparkSession:
+        return self.sessions.open(SMALL)
+
+    def deliver(self, name: str, file: str, body: bytes) -> None:
+        self.landing.put(f"{self.entity}/v1/{name}/{file}", body)
+
+    def run(self, declared: Action, *, tools: Tools | None = None, **changes: Any) -> Published:
+        facts = {
+            "process_id": uuid4(),
+            "attempt": 1,
+            "tenant": "acme",
+            "action": declared.name,
+            "entity_id": self.entity,
+            "data_version": "v1",
+            "dataset": declared.output,
+            "params": {},
+            "inputs": {},
+            "profile": SMALL,
+        }
+        member = Member.model_validate(facts | changes)
+        return run_member(member, run_id=RUN_ID, action=declared, tools=tools or self.tools)
+
+    @property
+    def reader_options(self) -> dict[str, str]:
+        return {
+            "aws_endpoint_url": self.store.s3_endpoint or "",
+            "aws_access_key_id": ACCESS_KEY,
+            "aws_secret_access_key": SECRET_KEY,
+            "aws_region": "us-east-1",
+            "aws_allow_http": "true",
+        }
+
+    def read(self, published: Published) -> pl.DataFrame:
+        frame = pl.read_delta(published.url, storage_options=self.reader_options)
+        table = deltalake.DeltaTable(published.url, storage_options=self.reader_options)
+        assert frame.height == table.to_pyarrow_table().num_rows == published.commit.rows
+        return frame
+
+
+def table_of(mill: Mill, ddl: str, rows: list[tuple[Any, ...]], **facts: Any) -> Action:
+    def made() -> Any:
+        """What the test says."""
+        return mill.spark.createDataFrame(rows, ddl)
+
+    return action(inputs={}, output="made", schema=ddl, **facts)(made)
