@@ -4,12 +4,12 @@ The record is only a hint. What is launched comes from the database, and the sam
 same ``launch_id``, however often its record is shown.
 """
 
+from typing import cast
 from uuid import UUID
 
 import structlog
 import uuid_utils.compat
-from sqlalchemy import RowMapping, select
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy import RowMapping, insert, select, update
 from sqlalchemy.exc import DataError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -101,30 +101,27 @@ async def _is_deployed(conn: AsyncConnection, row: RowMapping, offered: dict[str
 
 
 async def _launch(conn: AsyncConnection, row: RowMapping, record: LogRecord) -> UUID:
-    """Return the attempt's launch_id, decided at its first record; the row is locked, so there is no race."""
+    """Return the attempt's launch_id, decided at its first record; the row is locked, so there is no race.
+
+    The launch's place follows the newest record: only when the cursor has passed that one can the launch be lost.
+    """
+    process_id, attempt, launch_id = row["id"], row["attempt"], row["launch_id"]
     place = {
         "topic_id": record.position.topic_id,
         "log_partition": record.position.partition,
         "log_offset": record.position.offset,
     }
-    new = upsert(launches).values(
-        process_id=row["id"], attempt=row["attempt"], launch_id=uuid_utils.compat.uuid7(), lane=HEAVY_LANE, **place
-    )
-    # The place follows the newest record: only when the cursor has passed that one can the launch be lost.
-    stored = new.on_conflict_do_update(index_elements=["process_id", "attempt"], set_=place)
-    launch_id: UUID = (await conn.execute(stored.returning(launches.c.launch_id))).scalar_one()
-    if row["state"] == State.ACCEPTED:
-        detail = {"launch_id": str(launch_id), **place}
-        await move(
-            conn,
-            row["id"],
-            State.QUEUED,
-            actor="intake",
-            attempt=row["attempt"],
-            detail=detail,
-            columns={"launch_id": launch_id},
-        )
-    return launch_id
+    if launch_id is not None:
+        current = (launches.c.process_id == process_id, launches.c.attempt == attempt)
+        await conn.execute(update(launches).where(*current).values(place))
+        return cast("UUID", launch_id)
+    new = uuid_utils.compat.uuid7()
+    decided = {"process_id": process_id, "attempt": attempt, "launch_id": new, "lane": HEAVY_LANE}
+    await conn.execute(insert(launches).values({**decided, **place}))
+    detail = {"launch_id": str(new), **place}
+    columns = {"launch_id": new}
+    await move(conn, process_id, State.QUEUED, actor="intake", attempt=attempt, detail=detail, columns=columns)
+    return new
 
 
 async def _note_deferred(conn: AsyncConnection, row: RowMapping) -> None:
