@@ -20,7 +20,7 @@ from control.actions import published
 from control.dead_letters import DeadCode, DeadRecordError, bury, read_record
 from control.log_position import note_cursor, note_gaps
 from control.tables import launches, process_events
-from control.transitions import lock, move, note
+from control.transitions import lock, lock_all, move, note
 from resources.database import Database
 from resources.faults import crash_point
 from resources.settings import ControlSettings
@@ -39,17 +39,30 @@ async def take(db: Database, request: IntakeRequest, settings: ControlSettings) 
     async with db.transaction() as conn:
         await note_cursor(conn, request.persisted)
         await note_gaps(conn, request.gaps)
-        answers = [await _judge(conn, record, request.actions, settings) for record in request.records]
+        read = [_read(record, settings) for record in request.records]
+        # The worker marks the same processes as released at this very moment.
+        await lock_all(conn, {found.process_id for found in read if isinstance(found, ReleaseRecord)})
+        pairs = zip(request.records, read, strict=True)
+        answers = [await _judge(conn, record, found, request.actions) for record, found in pairs]
     crash_point("S2")
     return IntakeAnswer(answers=answers)
 
 
+def _read(record: LogRecord, settings: ControlSettings) -> ReleaseRecord | DeadRecordError:
+    try:
+        return read_record(record, settings.kafka_topic)
+    except DeadRecordError as error:
+        return error
+
+
 async def _judge(
-    conn: AsyncConnection, record: LogRecord, offered: dict[str, str], settings: ControlSettings
+    conn: AsyncConnection, record: LogRecord, found: ReleaseRecord | DeadRecordError, offered: dict[str, str]
 ) -> RecordAnswer:
     try:
-        async with conn.begin_nested():
-            return await _answer(conn, record, read_record(record, settings.kafka_topic), offered)
+        if isinstance(found, ReleaseRecord):
+            async with conn.begin_nested():
+                return await _answer(conn, record, found, offered)
+        dead = found
     except DeadRecordError as error:
         dead = error
     except DataError as error:

@@ -4,7 +4,7 @@ Every move is one compare-and-set UPDATE plus a row in ``process_events``, with 
 transaction: the next attempt's outbox row, or the delivery of a terminal state.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -64,6 +64,12 @@ async def lock(conn: AsyncConnection, process_id: UUID) -> RowMapping | None:
     """Return the process as it stands and keep everyone else from changing it until the transaction ends."""
     row = await conn.execute(select(processes).where(processes.c.id == process_id).with_for_update())
     return row.mappings().one_or_none()
+
+
+async def lock_all(conn: AsyncConnection, process_ids: Collection[UUID]) -> None:
+    """Lock many processes, in the one order that everybody uses, so that two batches cannot wait for each other."""
+    wanted = select(processes.c.id).where(processes.c.id.in_(process_ids)).order_by(processes.c.id)
+    await conn.execute(wanted.with_for_update())
 
 
 async def next_attempt(

@@ -1,5 +1,6 @@
 """Intake: every record ends as a launch, a duplicate, deferred, or a dead letter, and the same way again."""
 
+import asyncio
 import json
 from base64 import b64encode
 from typing import Any
@@ -151,3 +152,13 @@ async def test_a_gap_is_recorded_once(plane: ControlPlane) -> None:
         await plane.intake([], gaps=[gap])
     (row,) = await plane.rows(log_gaps)
     assert (row["expected_offset"], row["found_offset"]) == (3, 9)
+
+
+async def test_two_ticks_that_show_the_same_records_crosswise_do_not_block_each_other(plane: ControlPlane) -> None:
+    process_ids = [await plane.accepted(data_version=f"v{number}") for number in range(12)]
+    records = [await plane.record_of(process_id) for process_id in process_ids]
+    for _ in range(3):
+        forwards, backwards = await asyncio.gather(plane.take(*records), plane.take(*records[::-1]))
+        launched = [answer["launch"] for answer in forwards]
+        assert launched == [answer["launch"] for answer in backwards][::-1]
+        assert None not in launched
