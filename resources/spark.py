@@ -86,13 +86,14 @@ class SparkSessions:
     def _start(self, profile: ResourceProfile) -> "SparkSession":
         if not any(self._settings.jars_dir.glob("spark-hadoop-cloud_*.jar")):
             raise SparkUnavailableError(f"no committer jar in {self._settings.jars_dir}; run 'lakemill setup'")
-        # Python workers must find the packages that this process has.
-        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         self._scratch = Path(tempfile.mkdtemp(prefix="lakemill-spark-"))
         try:
             session = self._build(spark_config(self._settings, profile, self._scratch))
             give_access(session, self._settings)
             assert_committer(session)
+            if self._settings.spark_master.startswith("local"):
+                # Spark would take the first python3 of the PATH, which need not have the packages of this one.
+                _context(session).pythonExec = sys.executable
         except Exception as error:
             self.close()
             if isinstance(error, SparkUnavailableError):

@@ -210,6 +210,14 @@ def test_what_goes_wrong_while_spark_computes_is_the_actions_reason(mill: Mill) 
     assert "\n" not in message
 
 
+def test_python_functions_run_in_this_environment(mill: Mill) -> None:
+    @action(inputs={}, output="made", schema="path string")
+    def where() -> Any:
+        return mill.spark.range(1).select(F.udf(lambda _: sys.executable)("id").alias("path"))
+
+    assert mill.read(mill.run(where))["path"].to_list() == [sys.executable]
+
+
 def test_a_failed_check_publishes_nothing(mill: Mill) -> None:
     made = table_of(mill, "n bigint, m string", [(1, "a"), (1, "a"), (2, None)], checks=[unique("n"), not_null("m")])
     with pytest.raises(Exception, match="unique"):
