@@ -44,6 +44,13 @@ class ApiClient:
         """Return everything about one process."""
         return self._answer(self._http.get(f"/v1/processes/{process_id}"))
 
+    def newest(self, count: int = 200) -> list[dict[str, Any]]:
+        """Return the tenant's newest processes, at most 200."""
+        processes: list[dict[str, Any]] = self._answer(self._http.get("/v1/processes", params={"limit": count}))[
+            "processes"
+        ]
+        return processes
+
     def wait(self, process_id: str, *, seconds: float, until: frozenset[State] | None = None) -> dict[str, Any]:
         """Poll until the process is terminal, or in one of ``until``. Raises TimeoutError with the last answer."""
         deadline = time.monotonic() + seconds

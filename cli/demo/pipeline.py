@@ -4,7 +4,6 @@ import queue
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from cli.client import ApiClient, ApiError
 from cli.demo.landing import TPCH_TABLES, Landed
@@ -15,6 +14,8 @@ from contracts.states import State
 
 STALL_SECONDS = 900
 """The demo gives up when nothing at all has happened for so long."""
+LOOK_SECONDS = 2.0
+"""How often the states are asked for; asking costs the machine that computes."""
 
 
 @dataclass
@@ -44,6 +45,7 @@ class Pipeline:
     receiver: CallbackReceiver
     steps: list[Step]
     published: set[Coordinate] = field(default_factory=set)
+    _next_look: float = 0.0
 
     def run(self, show: Callable[[], None]) -> None:
         """Submit, follow and finish every step; ``show`` is called whenever something may have changed.
@@ -101,10 +103,14 @@ class Pipeline:
                 step.state, step.problem = "refused", f"its input {missing} was not published"
 
     def _follow(self) -> None:
+        """Learn the states of the newest processes; the callbacks tell how each one ends."""
+        if time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + LOOK_SECONDS
+        states = {process["process_id"]: process["state"] for process in self.client.newest()}
         for step in self.steps:
             if step.process_id and not step.is_over:
-                process: dict[str, Any] = self.client.process(step.process_id)
-                step.state = process["state"]
+                step.state = states.get(step.process_id, step.state)
 
 
 def plan(flights: Iterable[Landed], tpch: Iterable[Landed]) -> list[Step]:
