@@ -8,34 +8,23 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from datetime import UTC, datetime
+from typing import Protocol
 from uuid import UUID
 
-from sqlalchemy import RowMapping, Update, func, literal, select, update
 from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
-from contracts.problems import LakemillError
-from control.callback_schedule import DeliveryState, Verdict, judge
-from control.tables import deliveries, processes, tenants
-from control.transitions import note
+from control.callback_rows import Claimed, Tried, claim, mark
+from control.callback_schedule import judge
 from resources.callback_sender import Outcome, SendError
 from resources.database import Database
 from resources.faults import crash_point
 from resources.settings import ControlSettings
 
-LEASE = timedelta(seconds=60)
-"""Longer than any send may take; afterwards another worker sends again."""
 CAPACITY = 256
 PER_HOST = 16
-_LOOKED_AT = 1000
-"""Due rows ranked per claim; the hosts whose places are taken are left out before."""
-_EVENTS = {
-    DeliveryState.DELIVERED: "callback_delivered",
-    DeliveryState.PENDING: "callback_failed",
-    DeliveryState.EXHAUSTED: "callback_exhausted",
-}
+_GATHER_SECONDS = 0.02
+"""Sends that end together are replaced by one claim."""
 
 
 class Sender(Protocol):
@@ -44,21 +33,6 @@ class Sender(Protocol):
     async def send(self, url: str, body: bytes, headers: dict[str, str]) -> Outcome:
         """Return what became of it. Never raises for what the receiver does."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Claimed:
-    id: UUID
-    url: str
-    body: str
-    tries: int
-    process_id: UUID
-    attempt: int
-    secret: str = field(repr=False)
-
-    @classmethod
-    def of(cls, row: RowMapping) -> "_Claimed":
-        return cls(**row)
 
 
 async def deliver_due(db: Database, sender: Sender, settings: ControlSettings) -> int:
@@ -91,7 +65,8 @@ class Courier:
         self._capacity = capacity
         self._per_host = per_host
         self._chance = chance
-        self._tasks: dict[asyncio.Task[None], str] = {}
+        self._tasks: dict[asyncio.Task[Outcome], Claimed] = {}
+        self._unmarked: list[Tried] = []
 
     @property
     def under_way(self) -> int:
@@ -99,57 +74,53 @@ class Courier:
         return len(self._tasks)
 
     async def step(self) -> int:
-        """Wait a moment for a send to end, then begin what is due and fits; returns how many were begun.
+        """Wait a moment for sends to end, note what became of them, begin what is due and fits; returns how many.
 
-        Raises what a send met that is not the receiver's doing: DatabaseUnavailableError (the lease sends it again).
+        Raises DatabaseUnavailableError; what could not be noted is noted by the next step.
         """
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self._wait, return_when=asyncio.FIRST_COMPLETED)
-        self._collect()
+            await asyncio.sleep(_GATHER_SECONDS)
+        await self._mark_ended()
         claimed = await self._claim()
         if claimed:
             crash_point("C1")
         for each in claimed:
-            self._tasks[asyncio.create_task(self._deliver(each))] = each.url.split("/", 3)[2]
+            self._tasks[asyncio.create_task(self._send(each))] = each
         return len(claimed)
 
     async def finish(self) -> None:
-        """Begin nothing more and wait for what is under way."""
+        """Begin nothing more, wait for what is under way, and note it."""
         if self._tasks:
             await asyncio.wait(self._tasks)
-        self._collect()
+        await self._mark_ended()
 
-    def _collect(self) -> None:
-        done = [task for task in self._tasks if task.done()]
-        for task in done:
-            del self._tasks[task]
-        errors = [error for task in done if (error := task.exception()) is not None]
-        # A mistake of ours must surface even when the database failed the others at the same time.
-        for error in sorted(errors, key=lambda error: isinstance(error, LakemillError)):
+    async def _mark_ended(self) -> None:
+        ended = [(task, self._tasks.pop(task)) for task in list(self._tasks) if task.done()]
+        failures = [error for task, _ in ended if (error := task.exception()) is not None]
+        for task, claimed in ended:
+            if task.exception() is None:
+                outcome = task.result()
+                self._unmarked.append(Tried(claimed, outcome, judge(claimed.tries, outcome, self._chance())))
+        if any(each.outcome.is_delivered for each in self._unmarked):
+            crash_point("C3")
+        if self._unmarked:
+            async with self._db.transaction() as conn:
+                await mark(conn, self._unmarked)
+            self._unmarked.clear()
+        for error in failures:  # a mistake of ours: a sender returns whatever the receiver does
             raise error
 
-    async def _claim(self) -> list[_Claimed]:
+    async def _claim(self) -> list[Claimed]:
         free = self._capacity - len(self._tasks)
         if free <= 0:
             return []
-        taken = [host for host, places in Counter(self._tasks.values()).items() if places >= self._per_host]
+        hosts = Counter(each.host for each in self._tasks.values())
+        taken = [host for host, places in hosts.items() if places >= self._per_host]
         async with self._db.transaction() as conn:
-            rows = await conn.execute(_claiming(free, self._per_host, taken))
-            return [_Claimed.of(row) for row in rows.mappings()]
+            return await claim(conn, free, self._per_host, taken)
 
-    async def _deliver(self, claimed: _Claimed) -> None:
-        outcome = await self._send(claimed)
-        if outcome.is_delivered:
-            crash_point("C3")
-        verdict = judge(claimed.tries, outcome, self._chance())
-        async with self._db.transaction() as conn:
-            if (await conn.execute(_marking(claimed, outcome, verdict))).first() is None:
-                return  # another worker has taken over after the lease
-            row = {"id": claimed.process_id, "attempt": claimed.attempt}
-            detail = _detail(claimed, outcome, verdict)
-            await note(conn, row, kind=_EVENTS[verdict.state], actor="worker", detail=detail)
-
-    async def _send(self, claimed: _Claimed) -> Outcome:
+    async def _send(self, claimed: Claimed) -> Outcome:
         try:
             headers = signed_headers(claimed.id, claimed.body, claimed.secret, datetime.now(UTC))
         except (ValueError, EmptyWebhookSecretError) as error:
@@ -169,56 +140,4 @@ def signed_headers(webhook_id: UUID, body: str, secret: str, at: datetime) -> di
         "webhook-id": str(webhook_id),
         "webhook-timestamp": str(int(at.timestamp())),
         "webhook-signature": Webhook(secret).sign(str(webhook_id), at.astimezone(UTC), body),
-    }
-
-
-def _claiming(free: int, per_host: int, taken: list[str]) -> Update:
-    is_due = (deliveries.c.state == DeliveryState.PENDING.value, deliveries.c.next_try_at <= func.now())
-    host = func.split_part(deliveries.c.url, literal("/"), 3)
-    oldest = select(deliveries.c.id, deliveries.c.next_try_at, host.label("host")).where(*is_due, host.not_in(taken))
-    seen = oldest.order_by(deliveries.c.next_try_at).limit(_LOOKED_AT).subquery("seen")
-    place = func.row_number().over(partition_by=seen.c.host, order_by=seen.c.next_try_at)
-    ranked = select(seen.c.id, seen.c.next_try_at, place.label("place")).subquery("ranked")
-    fair = select(ranked.c.id).where(ranked.c.place <= per_host).order_by(ranked.c.place, ranked.c.next_try_at)
-    free_rows = select(deliveries.c.id).where(deliveries.c.id.in_(fair.limit(free)), *is_due)
-    return (
-        update(deliveries)
-        .where(
-            deliveries.c.id.in_(free_rows.with_for_update(skip_locked=True)),
-            processes.c.id == deliveries.c.process_id,
-            tenants.c.id == deliveries.c.tenant_id,
-        )
-        .values(tries=deliveries.c.tries + 1, next_try_at=func.now() + LEASE)
-        .returning(
-            deliveries.c.id,
-            deliveries.c.url,
-            deliveries.c.body,
-            deliveries.c.tries,
-            deliveries.c.process_id,
-            processes.c.attempt,
-            tenants.c.webhook_secret.label("secret"),
-        )
-    )
-
-
-def _marking(claimed: _Claimed, outcome: Outcome, verdict: Verdict) -> Update:
-    change = update(deliveries).where(deliveries.c.id == claimed.id, deliveries.c.state == DeliveryState.PENDING.value)
-    values: dict[str, Any] = {"state": verdict.state.value, "last_status": outcome.status, "last_error": None}
-    if outcome.is_delivered:
-        # Whoever claimed it meanwhile: it has arrived.
-        return change.values(**values, delivered_at=func.now()).returning(deliveries.c.id)
-    values["last_error"] = f"{outcome.error.value}: {outcome.detail}" if outcome.error else outcome.detail
-    if verdict.delay is not None:
-        values["next_try_at"] = func.now() + verdict.delay
-    return change.where(deliveries.c.tries == claimed.tries).values(values).returning(deliveries.c.id)
-
-
-def _detail(claimed: _Claimed, outcome: Outcome, verdict: Verdict) -> dict[str, Any]:
-    return {
-        "webhook_id": str(claimed.id),
-        "url": claimed.url,
-        "tries": claimed.tries,
-        "status": outcome.status,
-        "error": outcome.error and outcome.error.value,
-        "next_try_in_seconds": verdict.delay and round(verdict.delay.total_seconds()),
     }

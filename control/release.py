@@ -29,6 +29,7 @@ from sqlalchemy import (
     func,
     insert,
     select,
+    true,
     tuple_,
     update,
     values,
@@ -38,8 +39,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from contracts.intake import LogPosition
 from contracts.messages import ReleaseRecord
 from contracts.problems import LakemillError
-from contracts.states import State
-from control.tables import ACTIVE_SQL, outbox, process_events, processes
+from control.tables import ACTIVE_SQL, IN_FLIGHT_SQL, WAITING_SQL, outbox, process_events, processes, tenants
+from control.transitions import lock_all
 from resources.database import Database
 from resources.faults import crash_point
 from resources.kafka import OutgoingRecord, Relay
@@ -51,7 +52,6 @@ RELEASE_LOCK = 0x6C616B65_00000002
 BATCH = 500
 """Records published and marked together, at most."""
 _UNREADABLE_PAUSE = timedelta(minutes=10)
-_IN_FLIGHT = (processes.c.released_at.is_not(None), ACTIVE_SQL)
 
 
 class RelayUnavailableError(LakemillError):
@@ -91,7 +91,7 @@ async def release_once(db: Database, relay: Relay, settings: ControlSettings) ->
 
 async def _pick(db: Database, max_in_flight: int) -> list[_Picked]:
     async with db.transaction() as conn:
-        in_flight = select(func.count()).select_from(processes).where(*_IN_FLIGHT).scalar_subquery()
+        in_flight = select(func.count()).select_from(processes).where(IN_FLIGHT_SQL).scalar_subquery()
         flying = await conn.scalar(select(in_flight).where(exists().select_from(outbox)))
         if flying is None or flying >= max_in_flight:
             return []
@@ -108,26 +108,26 @@ def _next(room: int) -> Select[Any]:
     """Fill ``room`` places one by one, each from the tenant that then has the fewest in flight.
 
     Its n-th waiting process would be a tenant's (in flight + n)-th: ordering by that number is filling one by one.
+    Each tenant's first are read from an index in their order, so a long backlog costs nothing.
     """
-    flying = select(processes.c.tenant_id, func.count().label("count")).where(*_IN_FLIGHT)
+    flying = select(processes.c.tenant_id, func.count().label("count")).where(IN_FLIGHT_SQL)
     busy = flying.group_by(processes.c.tenant_id).subquery("busy")
-    mine = (processes.c.priority.desc(), processes.c.created_at, processes.c.id)
-    place = func.row_number().over(partition_by=processes.c.tenant_id, order_by=mine)
-    ready = (
-        select(processes, place.label("place"))
+    order = (processes.c.priority.desc(), processes.c.created_at, processes.c.id)
+    needed = (processes.c.id, processes.c.attempt, processes.c.tenant_id, processes.c.request, processes.c.request_hash)
+    first = (
+        select(*needed, processes.c.priority, processes.c.created_at, func.row_number().over(order_by=order).label("n"))
         .join(outbox, (outbox.c.process_id == processes.c.id) & (outbox.c.attempt == processes.c.attempt))
-        .where(
-            processes.c.state == State.ACCEPTED.value,
-            processes.c.not_before <= func.now(),
-            processes.c.ending.is_(None),
-        )
-        .subquery("ready")
+        .where(processes.c.tenant_id == tenants.c.id, WAITING_SQL)
+        .where(processes.c.not_before <= func.now(), processes.c.ending.is_(None))
+        .order_by(*order)
+        .limit(room)
+        .correlate(tenants)
+        .lateral("first")
     )
-    load = func.coalesce(busy.c.count, 0) + ready.c.place
     return (
-        select(ready, func.now().label("picked_at"))
-        .outerjoin(busy, busy.c.tenant_id == ready.c.tenant_id)
-        .order_by(load, ready.c.priority.desc(), ready.c.created_at, ready.c.id)
+        select(first, func.now().label("picked_at"))
+        .select_from(tenants.join(first, true()).outerjoin(busy, busy.c.tenant_id == first.c.tenant_id))
+        .order_by(func.coalesce(busy.c.count, 0) + first.c.n, first.c.priority.desc(), first.c.created_at, first.c.id)
         .limit(room)
     )
 
@@ -150,6 +150,7 @@ def _encode(row: RowMapping) -> OutgoingRecord | None:
 
 async def _mark(conn: AsyncConnection, acked: Sequence[tuple[_Picked, LogPosition]]) -> None:
     """Note where each record lies. The state is not looked at: the sensor may have been faster than we are."""
+    await lock_all(conn, [each.process_id for each, _ in acked])  # intake changes the same rows at this very moment
     places = values(
         column("id", Uuid),
         column("attempt", Integer),

@@ -25,6 +25,9 @@ JSONB = _JSONB(none_as_null=True)  # Python's None is SQL's NULL, never JSON's n
 VERBATIM = JSON(none_as_null=True)
 
 ACTIVE_SQL = sa.text("state IN ({})".format(", ".join(f"'{state.value}'" for state in sorted(ACTIVE))))
+_COORDINATE = ("entity_id", "data_version", "dataset")
+IN_FLIGHT_SQL = sa.text(f"released_at IS NOT NULL AND {ACTIVE_SQL}")
+WAITING_SQL = sa.text("released_at IS NULL AND state = 'accepted'")
 
 
 def _now(name: str) -> sa.Column[datetime]:
@@ -109,17 +112,12 @@ processes = sa.Table(
     _now("updated_at"),
     sa.Column("deadline_at", sa.DateTime(timezone=True), nullable=False),
     _moment("finished_at"),
-    sa.Index(
-        "uq_processes_active_coordinate",
-        "entity_id",
-        "data_version",
-        "dataset",
-        unique=True,
-        postgresql_where=ACTIVE_SQL,
-    ),
+    sa.Index("uq_processes_active_coordinate", *_COORDINATE, unique=True, postgresql_where=ACTIVE_SQL),
     sa.Index("ix_processes_active", "updated_at", postgresql_where=ACTIVE_SQL),
+    sa.Index("ix_processes_in_flight", "tenant_id", postgresql_where=IN_FLIGHT_SQL),
+    sa.Index("ix_processes_ready", "tenant_id", sa.desc("priority"), "created_at", "id", postgresql_where=WAITING_SQL),
     sa.Index("ix_processes_tenant_id_id", "tenant_id", "id"),
-    sa.Index("ix_processes_coordinate", "entity_id", "data_version", "dataset"),
+    sa.Index("ix_processes_coordinate", *_COORDINATE),
 )
 
 idempotency_keys = sa.Table(
