@@ -43,7 +43,7 @@ from control.tables import ACTIVE_SQL, IN_FLIGHT_SQL, WAITING_SQL, outbox, proce
 from control.transitions import lock_all
 from resources.database import Database
 from resources.faults import crash_point
-from resources.kafka import OutgoingRecord, Relay
+from resources.log import OutgoingRecord, Relay
 from resources.settings import ControlSettings
 
 log = structlog.get_logger(__name__)

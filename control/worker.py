@@ -22,8 +22,9 @@ from resources.callback_sender import GuardedSender
 from resources.dagster_events import DagsterEvents
 from resources.dagster_runs import DagsterRuns, DagsterRunsUnavailableError
 from resources.database import Database
-from resources.kafka import KafkaRelay, Relay
+from resources.kafka import KafkaRelay
 from resources.lake import S3Lake
+from resources.log import Relay
 from resources.networks import parse_networks
 from resources.settings import ControlSettings, control_settings
 from resources.structured_logs import log_as_json

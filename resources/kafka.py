@@ -13,6 +13,7 @@ from kafka.errors import KafkaError
 from kafka.net.compat import KafkaNetClient
 
 from contracts.intake import LogPosition
+from resources.faults import crash_point
 from resources.log import OutgoingRecord, RecordLogError, Relay
 from resources.settings import KafkaSettings
 
@@ -89,6 +90,7 @@ class KafkaRelay:
         self._settings = settings
         self._lock = Lock()
         self._link: _ProducerLink | None = None
+        self._is_away = False
 
     async def publish(self, records: Sequence[OutgoingRecord]) -> list[LogPosition | None]:
         """Send all records and wait for their acknowledgements, about 12 s at most, off the event loop."""
@@ -105,8 +107,12 @@ class KafkaRelay:
                     self._link = _ProducerLink(self._settings)
                 positions = self._link.send(records)
             except (KafkaError, RecordLogError, OSError) as error:
-                log.warning("relay_unavailable", error=str(error), records=len(records))
+                if not self._is_away:  # told when it changes, not at every try
+                    log.warning("relay_unavailable", error=str(error), records=len(records))
+                self._is_away = True
                 positions = [None] * len(records)
+            else:
+                self._is_away = False
             if None in positions:
                 self._drop()
             return positions
@@ -122,6 +128,7 @@ class _ProducerLink:
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._name = settings.kafka_topic
+        self._has_failed = False
         self._topics = Topics(settings)
         try:
             self._topic_id = self._topics.describe().id
@@ -141,6 +148,7 @@ class _ProducerLink:
     def send(self, records: Sequence[OutgoingRecord]) -> list[LogPosition | None]:
         """Send and await all. Raises KafkaError when even that could not be tried."""
         futures = [self._producer.send(self._name, key=record.key, value=record.value) for record in records]
+        crash_point("R2")
         # The producer fails what it cannot deliver in time, so waiting a little longer leaves nothing open.
         deadline = monotonic() + DELIVERY_MS / 1000 + CLOSE_SECONDS
         positions = [self._position(future, deadline) for future in futures]
@@ -154,7 +162,9 @@ class _ProducerLink:
         try:
             metadata = future.get(timeout=max(0.0, deadline - monotonic()))
         except KafkaError as error:
-            log.warning("record_unconfirmed", error=str(error))
+            if not self._has_failed:  # once: a link is not used again after a failure
+                log.warning("record_unconfirmed", error=str(error))
+            self._has_failed = True
             return None
         return LogPosition(topic_id=self._topic_id, partition=metadata.partition, offset=metadata.offset)
 

@@ -16,7 +16,7 @@ from contracts.states import State
 from contracts.strict_json import loads
 from control.release import RELEASE_LOCK, RelayUnavailableError, release_once
 from resources.database import Database, DatabaseUnavailableError
-from resources.kafka import OutgoingRecord
+from resources.log import OutgoingRecord
 from resources.settings import ControlSettings
 from tests.integration.worker_rows import (
     add_process,
