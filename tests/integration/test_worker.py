@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from contracts.identity import Coordinate
 from contracts.reasons import Reason, ReasonCode
@@ -135,6 +135,33 @@ async def test_callbacks_go_on_while_everything_else_is_down(
     assert events.count("loop.outage") <= 1
     assert events.count("dagster_runs.unavailable") == 1
     assert not [word for word in ("canary", LAKE_SECRET, SECRET) if word in written]
+
+
+@pytest.mark.parametrize(("point", "arrived"), [("C1", 0), ("C2", 1), ("C3", 1)])
+async def test_a_worker_killed_around_a_callback_sends_it_again_under_its_id(
+    db: Database, database_url: SecretStr, tmp_path: Path, point: str, arrived: int
+) -> None:
+    (tmp_path / point).write_text("kill")
+    async with receiver(answering("200 OK")) as hooks:
+        await failed_process(db, hooks.url)
+        async with program(database_url, tmp_path, LAKEMILL_FAULTS_DIR=str(tmp_path)) as worker:
+            assert await worker.wait() == -signal.SIGKILL
+
+        async def has_arrived() -> bool:
+            return len(hooks.requests) == arrived  # the kernel still hands over what was sent
+
+        await until(has_arrived, "what was sent")
+        assert await delivered(db) == 0
+        async with db.transaction() as conn:
+            await conn.execute(update(deliveries).values(next_try_at=func.now()))  # the lease is over
+        async with program(database_url, tmp_path):
+
+            async def is_delivered() -> bool:
+                return await delivered(db) == 1
+
+            await until(is_delivered, "the callback", 60)
+        assert len(hooks.requests) == arrived + 1
+        assert len({request.headers["webhook-id"] for request in hooks.requests}) == 1
 
 
 async def test_a_worker_without_work_stops_at_once_and_well(database_url: SecretStr, tmp_path: Path) -> None:
