@@ -93,6 +93,8 @@ class ComputeSettings(LakeSettings, KafkaSettings, PlaneLinkSettings):
 
     jars_dir: Path = Path("jars")
     """One folder with the S3A and committer jars, on the driver's and the executors' class path."""
+    spark_archive: Path | None = None
+    """Class-data archive (AppCDS) for the driver's JVM; a JVM that it does not fit ignores it."""
     spark_master: str = "local[*]"
     profiles_file: Path = Path(__file__).parent.parent / "deploy" / "profiles.toml"
     poll_seconds: float = Field(20.0, gt=0, le=40)

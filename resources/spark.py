@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,12 +125,11 @@ def spark_config(settings: ComputeSettings, profile: ResourceProfile, scratch: P
     """Return the settings to start Spark with. Secret-free: they stand on the JVM's command line."""
     jars = f"{settings.jars_dir.absolute()}/*"
     heap_mb = _megabytes(profile.driver_memory)
-    java_options = f"-XX:+UseParallelGC -Xms{heap_mb}m -Xmn{heap_mb // 3}m -Duser.timezone=UTC"
     config = {
         "spark.app.name": "lakemill",
         "spark.master": settings.spark_master,
         "spark.driver.memory": f"{heap_mb}m",
-        "spark.driver.extraJavaOptions": java_options,
+        "spark.driver.extraJavaOptions": " ".join(_java_options(settings, profile)),
         "spark.driver.extraClassPath": jars,
         "spark.executor.extraClassPath": jars,
         "spark.ui.enabled": "false",
@@ -153,6 +152,16 @@ def spark_config(settings: ComputeSettings, profile: ResourceProfile, scratch: P
         "spark.executor.cores": str(profile.executor_cores),
         "spark.executor.memory": profile.executor_memory,
     }
+
+
+def _java_options(settings: ComputeSettings, profile: ResourceProfile) -> Iterator[str]:
+    heap_mb = _megabytes(profile.driver_memory)
+    yield from ("-XX:+UseParallelGC", f"-Xms{heap_mb}m", f"-Xmn{heap_mb // 3}m", "-Duser.timezone=UTC")
+    if settings.spark_archive is not None and settings.spark_archive.exists():
+        yield f"-XX:SharedArchiveFile={settings.spark_archive.absolute()}"
+    if profile.executor_instances == 0:
+        # Without executors the input is small: optimised code would be ready when the job is over.
+        yield "-XX:TieredStopAtLevel=1"
 
 
 def give_access(session: "SparkSession", settings: LakeSettings) -> None:

@@ -18,7 +18,6 @@ from contracts.problems import LakemillError
 
 HERE = Path(__file__).parent
 SUMS_FILE = HERE / "SHA256SUMS"
-MAVEN_CENTRAL = "https://repo1.maven.org/maven2/"
 _IVY_SECONDS = 900
 
 
@@ -59,8 +58,10 @@ def differences(wanted: Mapping[str, str], present: Mapping[str, str]) -> Iterat
             yield f"{name} has SHA-256 {present[name][:12]}… instead of {wanted[name][:12]}…"
 
 
-def ensure_jars(folder: Path, java: Path, *, repository: str = MAVEN_CENTRAL) -> bool:
+def ensure_jars(folder: Path, java: Path, *, mirror: str | None = None) -> bool:
     """Make ``folder`` (``spark/`` and ``broker/``) hold exactly the checked-in jars; True when it had to fetch them.
+
+    ``mirror`` is the address of a Maven repository to use instead of Maven Central.
 
     Raises JarMismatchError, leaving ``folder`` as it was, when a fetched jar differs; JarDownloadError without network.
     """
@@ -69,12 +70,12 @@ def ensure_jars(folder: Path, java: Path, *, repository: str = MAVEN_CENTRAL) ->
         return False
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="jars-") as scratch:
-        fetched = run_ivy(Path(scratch), java, repository=repository)
+        fetched = run_ivy(Path(scratch), java, mirror=mirror)
         wrong = list(differences(wanted, present_sums(fetched)))
         if wrong:
             raise JarMismatchError(
-                f"The jars from {repository} are not the ones checked in ({'; '.join(wrong[:3])}). "
-                "Nothing was installed. Try another network or --repository; if ivy.xml was changed on purpose, "
+                f"The jars from {mirror or 'Maven Central'} are not the ones checked in ({'; '.join(wrong[:3])}). "
+                "Nothing was installed. Try another network or --mirror; if ivy.xml was changed on purpose, "
                 "renew SHA256SUMS."
             )
         shutil.rmtree(folder, ignore_errors=True)
@@ -82,13 +83,15 @@ def ensure_jars(folder: Path, java: Path, *, repository: str = MAVEN_CENTRAL) ->
     return True
 
 
-def run_ivy(scratch: Path, java: Path, *, repository: str = MAVEN_CENTRAL) -> Path:
+def run_ivy(scratch: Path, java: Path, *, mirror: str | None = None) -> Path:
     """Fetch every jar into ``scratch/out/{spark,broker}`` and return that folder. Raises JarDownloadError."""
     out = scratch / "out"
+    source = mirror or "Maven Central"
     command = [
         str(java),
         f"-Dlakemill.cache={scratch / 'cache'}",
-        f"-Dlakemill.repository={repository.rstrip('/')}/",
+        f"-Dlakemill.resolver={'mirror' if mirror else 'central'}",
+        *([f"-Dlakemill.mirror={mirror.rstrip('/')}/"] if mirror else []),
         *("-jar", str(ivy_jar())),
         *("-settings", str(HERE / "ivysettings.xml")),
         *("-ivy", str(HERE / "ivy.xml")),
@@ -98,13 +101,13 @@ def run_ivy(scratch: Path, java: Path, *, repository: str = MAVEN_CENTRAL) -> Pa
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_IVY_SECONDS)
     except subprocess.TimeoutExpired as error:
-        raise JarDownloadError(f"{repository} did not deliver within {_IVY_SECONDS} s: try again.") from error
+        raise JarDownloadError(f"{source} did not deliver within {_IVY_SECONDS} s: try again.") from error
     if done.returncode != 0:
         said = [line.strip() for line in done.stdout.splitlines() if "UNRESOLVED" in line or "FAILED" in line]
         reason = "; ".join(said[:3]) or (done.stdout + done.stderr).strip()[-300:]
         raise JarDownloadError(
-            f"The jars cannot be fetched from {repository}: {reason}. "
-            "Check the network (Java reads a proxy from JAVA_TOOL_OPTIONS), or name a mirror with --repository."
+            f"The jars cannot be fetched from {source}: {reason}. "
+            "Check the network (Java reads a proxy from JAVA_TOOL_OPTIONS), or name a mirror with --mirror."
         )
     return out
 

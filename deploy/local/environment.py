@@ -58,6 +58,7 @@ def addresses(made: Mapping[str, str], ports: PortBlock, jars_dir: Path) -> dict
         "LAKEMILL_S3_ENDPOINT": f"http://{ports.address('s3')}",
         "LAKEMILL_CALLBACK_ALLOW": "127.0.0.0/8",
         "LAKEMILL_JARS_DIR": str(jars_dir / "spark"),
+        "LAKEMILL_SPARK_ARCHIVE": str(jars_dir / "spark.jsa"),
     }
 
 

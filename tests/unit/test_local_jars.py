@@ -57,8 +57,8 @@ def test_a_jar_with_other_bytes_is_not_installed(tmp_path: Path) -> None:
 
 def test_no_network_is_said(tmp_path: Path) -> None:
     offline = program(tmp_path / "java", "echo 'module not found: x UNRESOLVED DEPENDENCIES'; exit 1")
-    with pytest.raises(JarDownloadError, match=r"UNRESOLVED.*--repository"):
-        ensure_jars(tmp_path / "jars", offline, repository="https://mirror.example")
+    with pytest.raises(JarDownloadError, match=r"UNRESOLVED.*--mirror"):
+        ensure_jars(tmp_path / "jars", offline, mirror="https://mirror.example")
 
 
 def test_a_missing_java_is_said(tmp_path: Path) -> None:
