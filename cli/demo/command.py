@@ -21,6 +21,12 @@ from resources.database import Database
 from resources.lake import S3Lake
 from resources.settings import ControlSettings
 
+SHOWN = {
+    "daily_delays": ["flight_date", "carrier", "flights", "cancelled", "mean_dep_delay", "mean_arr_delay"],
+    "revenue": ["month", "segment", "revenue", "orders"],
+}
+"""Dataset → the columns that fit a terminal."""
+
 
 def run_demo(settings: ControlSettings, console: Console, *, whole_year: bool, scale: float) -> bool:
     """Land real data, compute on it through the REST API, and prove the result. Returns whether all of it held."""
@@ -36,9 +42,10 @@ def run_demo(settings: ControlSettings, console: Console, *, whole_year: bool, s
         seconds = time.monotonic() - started
         good = print_snapshots(console, steps, lake)
         if good:
-            for dataset in ("daily_delays", "revenue"):
+            for dataset, columns in SHOWN.items():
                 target = next(step.target for step in steps if step.target.dataset == dataset)
-                print_rows(console, read_by_foreigner(settings, target), f"{target}, read from S3 by Polars")
+                frame = read_by_foreigner(settings, target).select(columns)
+                print_rows(console, frame, f"{target}, read from S3 by Polars")
         print_stages(console, client, steps)
         _print_totals(console, steps, seconds, receiver)
     console.print(f"Dagster UI: {settings.dagster_url}")

@@ -4,6 +4,7 @@ from collections import defaultdict
 from statistics import median
 
 import polars
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -21,21 +22,20 @@ SHOWN_ROWS = 6
 
 def print_snapshots(console: Console, steps: list[Step], lake: Lake) -> bool:
     """Print where each snapshot lies and whether it verifies; return whether everything is as it must be."""
-    table = Table(title="Snapshots", caption="verified: every file is there with the size and rows its commit names")
-    for column in ("snapshot", "state", "rows", "bytes", "callback", "verified"):
-        table.add_column(column, justify="right" if column in {"rows", "bytes"} else "left")
+    caption = "callback: its signature was verified; verifies: every file has the size and rows its commit names"
+    table = Table(title="Snapshots", caption=caption, box=SIMPLE_HEAD)
+    for column in ("snapshot", "state", "rows", "callback", "verifies"):
+        table.add_column(column, justify="right" if column == "rows" else "left", no_wrap=column == "snapshot")
     good = True
     for step in steps:
         report = verify(lake, step.target)
         is_published = step.state in {State.SUCCEEDED.value, "published before"}
         good = good and is_published and report.ok
-        artifact = step.callback.data.artifact if step.callback else None
         table.add_row(
             lake.url(dataset_prefix(step.target)).rstrip("/"),
             step.state,
-            f"{artifact.rows:,}" if artifact else f"{report.rows:,}",
-            f"{artifact.bytes:,}" if artifact else "",
-            "signature verified" if step.callback else "",
+            f"{report.rows:,}",
+            "yes" if step.callback else "none",
             "yes" if report.ok else "; ".join(report.problems),
         )
     console.print(table)
@@ -61,7 +61,7 @@ def read_by_foreigner(settings: LakeSettings, coordinate: Coordinate) -> polars.
 
 def print_rows(console: Console, frame: polars.DataFrame, title: str) -> None:
     """Print the first rows of a result."""
-    table = Table(title=title)
+    table = Table(title=title, box=SIMPLE_HEAD)
     for column in frame.columns:
         table.add_column(column)
     for row in frame.head(SHOWN_ROWS).iter_rows():
