@@ -56,6 +56,9 @@ bench: setup ## measure: NAME=submit [JSON=FILE]
 	@test -n "$(NAME)" || { echo "bench: name one, for example 'make bench NAME=submit'" >&2; exit 2; }
 	@$(BIN)/python -m bench.$(NAME) $(JSON) $(ARGS)
 
+schemas: setup ## write contracts/schemas anew from the models
+	@$(BIN)/python -m cli.schemas
+
 lock: setup ## resolve requirements.lock anew from pyproject.toml
 	$(BIN)/uv pip compile --extra dev --no-strip-extras --universal --generate-hashes --no-annotate --no-header \
 	  --no-emit-index-url --no-emit-find-links --unsafe-package lakemill -o requirements.lock pyproject.toml

@@ -5,7 +5,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator, StringConstraints, WithJsonSchema
 
 ID_PATTERN = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 NAME_PATTERN = re.compile(r"^[a-z][a-z0-9_]{0,62}\Z")
@@ -31,8 +31,18 @@ def safe_name(value: str) -> str:
 
 
 # StringConstraints(strict) refuses numbers and booleans: nothing is coerced into an id.
-SafeId = Annotated[str, StringConstraints(strict=True), AfterValidator(safe_id)]
-SafeName = Annotated[str, StringConstraints(strict=True), AfterValidator(safe_name)]
+SafeId = Annotated[
+    str,
+    StringConstraints(strict=True),
+    AfterValidator(safe_id),
+    WithJsonSchema({"type": "string", "pattern": r"^(?!.*\.\.)[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9_-])?$"}),
+]
+SafeName = Annotated[
+    str,
+    StringConstraints(strict=True),
+    AfterValidator(safe_name),
+    WithJsonSchema({"type": "string", "pattern": r"^[a-z][a-z0-9_]{0,62}$"}),
+]
 
 
 @dataclass(frozen=True, slots=True, order=True)
