@@ -23,7 +23,7 @@ SHOWN_ROWS = 6
 def print_snapshots(console: Console, steps: list[Step], lake: Lake) -> bool:
     """Print where each snapshot lies and whether it verifies; return whether everything is as it must be."""
     caption = "callback: its signature was verified; verifies: every file has the size and rows its commit names"
-    table = Table(title="Snapshots", caption=caption, box=SIMPLE_HEAD)
+    table = Table(title="Snapshots", caption=caption, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for column in ("snapshot", "state", "rows", "callback", "verifies"):
         table.add_column(column, justify="right" if column == "rows" else "left", no_wrap=column == "snapshot")
     good = True
@@ -61,7 +61,7 @@ def read_by_foreigner(settings: LakeSettings, coordinate: Coordinate) -> polars.
 
 def print_rows(console: Console, frame: polars.DataFrame, title: str) -> None:
     """Print the first rows of a result."""
-    table = Table(title=title, box=SIMPLE_HEAD)
+    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for column in frame.columns:
         table.add_column(column)
     for row in frame.head(SHOWN_ROWS).iter_rows():
