@@ -53,10 +53,19 @@ def _measure(
         totals.append(time.monotonic() - started)
         if callback.data.artifact is None:
             raise RuntimeError(f"{place} failed: {callback.data.reason}; see {bench.stack.state_dir}")
-        client.wait(process_id, seconds=10)
+        _wait_for_mark(client, process_id)
         for entry in client.process(process_id)["timeline"]:
             stages[entry["stage"]].append(entry["seconds"])
     return totals, stages
+
+
+def _wait_for_mark(client: ApiClient, process_id: str) -> None:
+    """Return once the delivery is marked: the last stage of the timeline. Raises TimeoutError after ten seconds."""
+    deadline = time.monotonic() + 10
+    while (client.process(process_id)["callback"] or {}).get("state") != "delivered":
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the callback of {process_id} came and is not marked")
+        time.sleep(0.1)
 
 
 if __name__ == "__main__":

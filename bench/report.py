@@ -1,4 +1,4 @@
-"""How every bench reports: a table for people, one JSON file for machines (design of the file: docs/benches.md).
+"""How every bench reports: a table for people, one JSON file for machines.
 
 python -m bench.submit [JSON_FILE]
 """

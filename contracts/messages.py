@@ -56,7 +56,7 @@ class ProcessRequest(_Strict):
         None, description="Where the signed callback goes; https, public."
     )
     resource_profile: SafeName | ResourceProfile | None = Field(
-        None, description="A profile's name or its figures; by default decided from evidence."
+        None, description="A profile's name or its figures; by default the action's own."
     )
     params: dict[str, Any] = Field(default_factory=dict, description="By the action's own schema.")
     inputs: dict[SafeName, InputRef] = Field(default_factory=dict, max_length=64)
@@ -83,8 +83,11 @@ class ProcessRequest(_Strict):
         return value
 
     def request_hash(self) -> str:
-        """Return SHA-256 (hex) over the validated request, so that key order and aliases do not matter."""
-        return hashlib.sha256(canonical(self.model_dump(mode="json"))).hexdigest()
+        """Return SHA-256 (hex) over the validated request, so that key order and aliases do not matter.
+
+        Defaults are left out: a field that a later version adds does not change the hash of what waits already.
+        """
+        return hashlib.sha256(canonical(self.model_dump(mode="json", exclude_defaults=True))).hexdigest()
 
 
 class ReleaseRecord(ProcessRequest):

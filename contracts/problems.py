@@ -2,7 +2,7 @@
 
 LakemillError
 ├── ProblemError          a request that is refused (RFC 9457 problem+json)
-└── the errors of each boundary, defined beside it (LakeError, ControlPlaneError, ActionError, …)
+└── the errors of each boundary, defined beside it (LakeError, ControlPlaneError, RunError, …)
 """
 
 from dataclasses import dataclass
@@ -103,7 +103,7 @@ PROBLEMS: dict[str, Problem] = {
             "process_active",
             409,
             "A process for this coordinate is under way",
-            "Wait for it, see 'process_id', or cancel it.",
+            "Wait for it; see 'process_id'.",
         ),
         Problem(
             "version_already_published",

@@ -3,7 +3,9 @@
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints
+
+MAX_MESSAGE = 4000
 
 
 class ReasonCode(StrEnum):
@@ -25,7 +27,7 @@ class ReasonCode(StrEnum):
     CONTROL_PLANE_UNAVAILABLE = "control_plane_unavailable"
     SPARK_UNAVAILABLE = "spark_unavailable"
     COMMIT_REFUSED = "commit_refused"
-    OUT_OF_MEMORY = "out_of_memory"  # also one profile up
+    OUT_OF_MEMORY = "out_of_memory"
 
 
 RETRIABLE = frozenset(
@@ -42,13 +44,20 @@ RETRIABLE = frozenset(
 )
 
 
+def _storable(message: object) -> object:
+    """Return text that PostgreSQL and JSON can hold: exceptions quote data, and data may hold anything."""
+    if not isinstance(message, str):
+        return message
+    return message.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()[:MAX_MESSAGE]
+
+
 class Reason(BaseModel):
     """What ended an attempt: a code for programs, a sentence for people."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     code: ReasonCode
-    message: Annotated[str, StringConstraints(max_length=4000)]
+    message: Annotated[str, BeforeValidator(_storable), StringConstraints(max_length=MAX_MESSAGE)]
 
     @property
     def is_retriable(self) -> bool:

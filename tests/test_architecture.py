@@ -1,4 +1,4 @@
-"""The architecture as rules that fail: import directions, one reader of the environment, sizes, used packages."""
+"""The architecture as rules that fail: import directions, one reader of the environment, sizes, names."""
 
 import ast
 import re

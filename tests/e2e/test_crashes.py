@@ -4,16 +4,26 @@ import signal
 
 import httpx
 import pytest
+from deltalake.exceptions import TableNotFoundError
 
+from cli.demo.summary import read_by_foreigner
 from contracts.states import State
 from tests.e2e.world import RUN_SECONDS, World, wait_for
 
 
-def test_worker_killed_between_kafkas_ack_and_the_mark(world: World) -> None:
+@pytest.mark.parametrize(
+    "point",
+    [
+        pytest.param("R1", id="before it sends"),
+        pytest.param("R2", id="before the ack"),
+        pytest.param("R3", id="between ack and mark"),
+    ],
+)
+def test_worker_killed_around_a_release(world: World, point: str) -> None:
     target = world.land_flights()
-    world.arm("R3", "kill")
+    world.arm(point, "kill")
     process_id = world.submit(target)
-    world.hit("R3", 30)
+    world.hit(point, 30)
     world.stack.wait_dead("worker")
     world.stack.restart("worker")
     assert world.finish(process_id)["state"] == State.SUCCEEDED
@@ -34,11 +44,24 @@ def test_worker_killed_after_sending_a_callback(world: World) -> None:
         lambda: world.rows(
             "SELECT 1 FROM deliveries WHERE process_id = :id AND state = 'delivered'", {"id": process_id}
         ),
-        60,
+        90,  # the claim holds it for a minute
     )
     # Sent twice under one webhook-id: a receiver that de-duplicates sees one.
     assert world.callback_of(process_id) is not None
     world.assert_one_outcome(process_id, target)
+
+
+@pytest.mark.parametrize(("point", "server"), [("S1", "code-location"), ("S2", "api")])
+def test_sensor_or_intake_killed(world: World, point: str, server: str) -> None:
+    target = world.land_flights()
+    world.arm(point, "kill")
+    process_id = world.submit(target)
+    world.hit(point, 60)
+    world.stack.wait_dead(server)
+    world.stack.restart(server)
+    assert world.finish(process_id)["state"] == State.SUCCEEDED
+    world.assert_one_outcome(process_id, target)
+    assert len(world.token_folders(target)) == 1
 
 
 def test_daemon_killed_between_intake_and_run_creation(world: World) -> None:
@@ -59,9 +82,11 @@ def test_daemon_killed_between_intake_and_run_creation(world: World) -> None:
 @pytest.mark.parametrize(
     ("point", "attempts"),
     [
+        pytest.param("J2", 2, id="before it writes"),
         pytest.param("J5", 2, id="before the commit"),
         pytest.param("P1", 2, id="between permit and PUT"),
         pytest.param("J6", 1, id="between PUT and report"),
+        pytest.param("J7", 1, id="before it reports success"),
     ],
 )
 def test_run_killed(world: World, point: str, attempts: int) -> None:
@@ -69,6 +94,10 @@ def test_run_killed(world: World, point: str, attempts: int) -> None:
     world.arm(point, "kill")
     process_id = world.submit(target)
     world.hit(point)
+    if attempts == 2:  # nothing of the dead attempt is a snapshot, whatever it has written
+        assert world.commit(target) is None
+        with pytest.raises(TableNotFoundError):
+            read_by_foreigner(world.settings, target)
     process = world.finish(process_id, seconds=2 * RUN_SECONDS)
     assert process["state"] == State.SUCCEEDED, process
     assert process["attempt"] == attempts
