@@ -41,6 +41,8 @@ class SendError(StrEnum):
     """The peer broke off or does not speak HTTP/1.1."""
     SIGNING = "signing"
     """Nothing was sent: the tenant's secret cannot sign."""
+    NEVER_ENDED = "never_ended"
+    """A try was begun and its worker never told how it ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +199,7 @@ def _retry_after(headers: Sequence[tuple[bytes, bytes]]) -> float | None:
         return float(text[:10])
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # the second for a zone beyond what a date can hold
         return None
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return max(0.0, (aware - datetime.now(UTC)).total_seconds())

@@ -128,6 +128,13 @@ async def test_of_a_refusal_one_kib_is_kept() -> None:
         ("soon", None),
         ("-5", None),
         ("Mon, 01 Jan 2001 00:00:00 GMT", 0.0),
+        ("Mon, 01 Jan 2001 00:00:00", 0.0),
+        ("Mon, 01 Jan 2024 00:00:00 +99999999999999999", None),
+        ("Mon, 01 Jan 2024 00:00:00 +9999", None),
+        ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", None),
+        ("Mon, 01 Jan 0001 00:00:00 +2359", 0.0),
+        ("\u00b2", None),
+        ("", None),
         ("9" * 50, None),
     ],
 )
