@@ -26,14 +26,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from control.callback_schedule import DeliveryState, Verdict
+from control.callback_schedule import MAX_TRIES, DeliveryState, Verdict
 from control.tables import deliveries, process_events, processes, tenants
-from resources.callback_sender import Outcome
+from resources.callback_sender import Outcome, SendError
 
 LEASE = timedelta(seconds=60)
 """Longer than any send may take; afterwards another worker sends again."""
 _LOOKED_AT = 1000
 """Due rows ranked per claim; the hosts whose places are taken are left out before."""
+_NEVER_ENDED = Outcome(error=SendError.NEVER_ENDED, detail="the last try was begun, and nothing became known of it")
 _EVENTS = {
     DeliveryState.DELIVERED: "callback_delivered",
     DeliveryState.PENDING: "callback_failed",
@@ -74,9 +75,16 @@ class Tried:
 
 
 async def claim(conn: AsyncConnection, free: int, per_host: int, taken: Sequence[str]) -> list[Claimed]:
-    """Claim up to ``free`` due deliveries, up to ``per_host`` for one host and none for the hosts ``taken``."""
+    """Claim up to ``free`` due deliveries, up to ``per_host`` for one host and none for the hosts ``taken``.
+
+    What was claimed ``MAX_TRIES`` times and never judged is exhausted instead: it may be what ends the workers.
+    """
     rows = await conn.execute(_claiming(free, per_host, taken))
-    return [Claimed.of(row) for row in rows.mappings()]
+    claimed = [Claimed.of(row) for row in rows.mappings()]
+    worn_out = [each for each in claimed if each.tries > MAX_TRIES]
+    if worn_out:
+        await mark(conn, [Tried(each, _NEVER_ENDED, Verdict(DeliveryState.EXHAUSTED)) for each in worn_out])
+    return [each for each in claimed if each.tries <= MAX_TRIES]
 
 
 def _claiming(free: int, per_host: int, taken: Sequence[str]) -> Update:

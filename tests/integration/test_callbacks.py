@@ -162,6 +162,21 @@ async def test_a_worker_that_dies_while_sending_costs_a_repetition(db: Database,
     assert (await delivery(db, process_id))["state"] == "delivered"
 
 
+async def test_a_delivery_that_ends_every_worker_is_exhausted(db: Database, settings: ControlSettings) -> None:
+    process_id = await ended(db, "https://hooks.example/")
+    deadly = Script(ConnectionAbortedError("killed"))
+    for _ in range(MAX_TRIES):
+        with pytest.raises(ConnectionAbortedError):
+            await deliver_due(db, deadly, settings)
+        await make_due(db)
+    assert await deliver_due(db, deadly, settings) == 0
+    assert len(deadly.sent) == MAX_TRIES
+    row = await delivery(db, process_id)
+    assert row["state"] == "exhausted"
+    assert row["last_error"].startswith("never_ended: ")
+    assert (await kinds(db, process_id))[-1] == "callback_exhausted"
+
+
 async def test_a_2xx_that_could_not_be_marked_is_sent_again(
     db: Database, database_url: SecretStr, settings: ControlSettings
 ) -> None:
