@@ -1,5 +1,6 @@
 """The reconciler on a real PostgreSQL: what each of its rules does to a process, and what it leaves alone."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -290,8 +291,7 @@ async def test_two_reconcilers_at_once_are_one(rig: Rig, settings: ControlSettin
         rig.runs.add(launch_id, "FAILURE")
         ids.append(process_id)
     other = Reconciler(rig.db, rig.lake, rig.runs, settings)
-    await rig.run()
-    await other.reconcile()
+    await asyncio.gather(rig.run(), other.reconcile())
     for process_id in ids:
         assert await rig.state(process_id) == (State.ACCEPTED, 2)
         assert (await kinds(rig.db, process_id)).count("attempt_failed") == 1
