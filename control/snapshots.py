@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,6 +15,12 @@ from contracts.commit import Commit, digest
 from contracts.identity import Coordinate
 from contracts.storage import commit_key, dataset_prefix
 from control.tables import snapshots
+from resources.lake import LakeUnavailableError
+
+READ_SECONDS = 10.0
+"""How long one look at the lake is waited for. The client's own patience is minutes, too long for a loop or a call."""
+# Threads of their own: a lake that hangs holds up nobody but those who ask it.
+_READERS = ThreadPoolExecutor(32, thread_name_prefix="lake")
 
 
 class CommitReader(Protocol):
@@ -36,12 +43,19 @@ class Published:
     artifact: Artifact
 
 
-async def read_commit(lake: CommitReader, coordinate: Coordinate) -> Published | None:
+async def read_commit(
+    lake: CommitReader, coordinate: Coordinate, *, wait_seconds: float = READ_SECONDS
+) -> Published | None:
     """Return what is committed at ``coordinate``, or None.
 
-    Raises CorruptSnapshotError for a commit that is not ours, and LakeError when the lake does not answer.
+    Raises CorruptSnapshotError for a commit that is not ours, and LakeError when the lake does not answer in time.
     """
-    data = await asyncio.to_thread(lake.get, commit_key(coordinate))
+    key = commit_key(coordinate)
+    try:
+        async with asyncio.timeout(wait_seconds):
+            data = await asyncio.get_running_loop().run_in_executor(_READERS, lake.get, key)
+    except TimeoutError as error:
+        raise LakeUnavailableError(f"{lake.url(key)}: no answer within {wait_seconds:g} s") from error
     if data is None:
         return None
     commit = Commit.parse(data, coordinate)

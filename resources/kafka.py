@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from threading import Lock
 from time import monotonic
 from typing import Any
 
@@ -84,38 +84,41 @@ class KafkaRelay:
 
     A position is reported only when the topic had the same id before the first send and after the last acknowledgement:
     ids are never used twice, so the acknowledged offsets belong to that id and to no recreated topic.
+    All of it happens on one thread of its own: nothing else can hold up a publish, and publishes follow one another.
     """
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
-        self._lock = Lock()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-relay")
         self._link: _ProducerLink | None = None
         self._is_away = False
 
     async def publish(self, records: Sequence[OutgoingRecord]) -> list[LogPosition | None]:
         """Send all records and wait for their acknowledgements, about 12 s at most, off the event loop."""
-        return await asyncio.to_thread(self._publish, records) if records else []
+        if not records:
+            return []
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._publish, records)
 
     async def close(self) -> None:
-        """Close the producer within a few seconds."""
-        await asyncio.to_thread(self._drop)
+        """Close the producer, within a few seconds unless a publish is under way. Nothing can be published then."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._drop)
+        self._thread.shutdown(wait=False)
 
     def _publish(self, records: Sequence[OutgoingRecord]) -> list[LogPosition | None]:
-        with self._lock:
-            try:
-                if self._link is None:
-                    self._link = _ProducerLink(self._settings)
-                positions = self._link.send(records)
-            except (KafkaError, RecordLogError, OSError) as error:
-                if not self._is_away:  # told when it changes, not at every try
-                    log.warning("relay_unavailable", error=str(error), records=len(records))
-                self._is_away = True
-                positions = [None] * len(records)
-            else:
-                self._is_away = False
-            if None in positions:
-                self._drop()
-            return positions
+        try:
+            if self._link is None:
+                self._link = _ProducerLink(self._settings)
+            positions = self._link.send(records)
+        except (KafkaError, RecordLogError, OSError) as error:
+            if not self._is_away:  # told when it changes, not at every try
+                log.warning("relay_unavailable", error=str(error), records=len(records))
+            self._is_away = True
+            positions = [None] * len(records)
+        else:
+            self._is_away = False
+        if None in positions:
+            self._drop()
+        return positions
 
     def _drop(self) -> None:
         link, self._link = self._link, None
