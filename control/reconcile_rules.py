@@ -4,10 +4,11 @@ A place in the log is *passed* when the cursor that Dagster has stored lies behi
 another incarnation of the topic since. Then the sensor has surely handled whatever it was going to handle.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from uuid import UUID
 
 from contracts.intake import LogPosition
 from contracts.messages import RunStatus
@@ -63,6 +64,23 @@ class Cursors:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundRuns:
+    """What Dagster knows of the runs that matter."""
+
+    of_launches: Mapping[UUID, RunStatus]
+    by_id: Mapping[str, RunStatus]
+
+    def of(self, launch_id: UUID | None, run_id: str | None) -> RunStatus | None:
+        """Return the run by which an attempt is judged: the one that passed the gate, else the launch's.
+
+        Another run with the launch's tags, which the gate has stopped, says nothing of the one that computes.
+        """
+        if run_id is not None:
+            return self.by_id.get(run_id)
+        return None if launch_id is None else self.of_launches.get(launch_id)
+
+
+@dataclass(frozen=True, slots=True)
 class Subject:
     """What is known of one process that has not ended."""
 
@@ -76,7 +94,7 @@ class Subject:
 
 
 def decide(subject: Subject, cursors: Cursors, run: RunStatus | None, *, runs_known: bool) -> Step:
-    """Say what to do. ``run`` is the current launch's run; without ``runs_known`` nothing is concluded from runs.
+    """Say what to do. ``run`` is the attempt's (FoundRuns.of); without ``runs_known`` nothing is concluded from runs.
 
     The caller has looked for a commit of queued and running processes after ``cursors`` and ``run`` were read.
     """

@@ -6,9 +6,10 @@ seen to be over. The rules are in ``reconcile_rules.py``.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from time import monotonic
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from contracts.states import State
 from control.outcomes import end_attempt, end_process, finish_pending, settle_by_commit
 from control.reconcile_rules import (
     Cursors,
+    FoundRuns,
     Passed,
     Step,
     Subject,
@@ -43,6 +45,8 @@ log = structlog.get_logger(__name__)
 
 ACTOR = "reconciler"
 BATCH = 500
+PATIENCE_SECONDS = 60.0
+"""A pass that has met a silent lake asks it nothing more after this: it ends before the worker counts as stuck."""
 _AT_ONCE = 8
 _LAUNCHED = frozenset({State.QUEUED, State.RUNNING})
 
@@ -54,6 +58,10 @@ class Runs(Protocol):
         """Return the runs of those launches that have one. Raises DagsterRunsUnavailableError."""
         ...
 
+    async def runs_of_ids(self, run_ids: Collection[str]) -> dict[str, RunStatus]:
+        """Return those runs that Dagster knows. Raises DagsterRunsUnavailableError."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Reconciler:
@@ -63,19 +71,23 @@ class Reconciler:
     lake: CommitReader
     runs: Runs | None
     settings: ControlSettings
+    clock: Callable[[], float] = monotonic
 
     async def reconcile(self) -> int:
         """Look at every process that has not ended once; returns for how many something was done.
 
-        What one process meets (LakeError) does not keep the others from being looked at.
+        What one process meets (LakeError) does not keep the others from being looked at, unless it takes too long.
         Raises DatabaseUnavailableError.
         """
         acted = 0
         failures: list[LakeError] = []
         places = asyncio.Semaphore(_AT_ONCE)
+        give_up_at = self.clock() + PATIENCE_SECONDS
 
-        async def one(row: RowMapping, known: Cursors, found: dict[UUID, RunStatus] | None) -> bool:
+        async def one(row: RowMapping, known: Cursors, found: FoundRuns | None) -> bool:
             async with places:
+                if failures and self.clock() > give_up_at and _needs_lake(row):
+                    return False
                 try:
                     return await self._reconcile_one(row, known, found)
                 except LakeError as error:
@@ -89,12 +101,10 @@ class Reconciler:
             log.warning("reconcile.lake_unreadable", processes=len(failures), error=str(failures[0]))
         return acted
 
-    async def _reconcile_one(self, row: RowMapping, known: Cursors, found: dict[UUID, RunStatus] | None) -> bool:
-        # Any attempt before this one may have committed late; a first attempt that was never launched has not.
-        may_be_committed = row["state"] != State.ACCEPTED or row["attempt"] > 1
-        if may_be_committed and await settle_by_commit(self.db, self.lake, row["id"]):
+    async def _reconcile_one(self, row: RowMapping, known: Cursors, found: FoundRuns | None) -> bool:
+        if _needs_lake(row) and await settle_by_commit(self.db, self.lake, row["id"]):
             return True
-        run = (found or {}).get(row["launch_id"])
+        run = None if found is None else found.of(row["launch_id"], row["run_id"])
         step = decide(_subject(row), known, run, runs_known=found is not None)
         if step is not Step.NOTHING:
             log.info("reconcile.step", step=step.value, process_id=str(row["id"]), attempt=row["attempt"])
@@ -134,15 +144,23 @@ class Reconciler:
                 return
             after = (rows[-1]["updated_at"], rows[-1]["id"])
 
-    async def _find_runs(self, rows: Sequence[RowMapping]) -> dict[UUID, RunStatus] | None:
-        """Return the runs of the launches of ``rows``; None when nothing can be known, and so nothing be concluded."""
-        wanted = [row["launch_id"] for row in rows if row["state"] in _LAUNCHED and row["launch_id"] is not None]
+    async def _find_runs(self, rows: Sequence[RowMapping]) -> FoundRuns | None:
+        """Return the runs of the attempts in ``rows``; None when nothing can be known, and so nothing be concluded."""
         if self.runs is None:
             return None
+        launched = [row for row in rows if row["state"] in _LAUNCHED and row["launch_id"] is not None]
         try:
-            return await self.runs.runs_of_launches(wanted)
+            by_id = await self.runs.runs_of_ids([row["run_id"] for row in launched if row["run_id"] is not None])
+            waiting = [row["launch_id"] for row in launched if row["run_id"] is None]
+            return FoundRuns(await self.runs.runs_of_launches(waiting), by_id)
         except DagsterRunsUnavailableError:
             return None  # the reader has raised the alert
+
+
+def _needs_lake(row: RowMapping) -> bool:
+    # Any attempt before this one may have committed late; a first attempt that was never launched has not, but its end
+    # needs a last look, and is not even begun while nobody can look.
+    return row["state"] != State.ACCEPTED or row["attempt"] > 1 or row["is_overdue"] or row["ending"] is not None
 
 
 def _candidates(began: datetime, after: tuple[datetime, UUID] | None) -> Select[Any]:

@@ -39,6 +39,11 @@ _OF_LAUNCHES = text("""
     WHERE tag.key = :key AND tag.value IN :values
     ORDER BY tag.value, (run.status = 'NOT_STARTED'), run.create_timestamp DESC
 """).bindparams(bindparam("values", expanding=True))
+_OF_IDS = text("""
+    SELECT tag.value AS launch_id, run.run_id, run.status, run.start_time, run.end_time
+    FROM runs AS run JOIN run_tags AS tag ON run.run_id = tag.run_id
+    WHERE tag.key = :key AND run.run_id IN :run_ids
+""").bindparams(bindparam("run_ids", expanding=True))
 _DEAD_SINCE = text("""
     SELECT tag.value AS launch_id, run.run_id, run.status, run.start_time, run.end_time
     FROM runs AS run JOIN run_tags AS tag ON run.run_id = tag.run_id
@@ -97,6 +102,13 @@ class DagsterRuns:
             return {}
         values = [str(launch_id) for launch_id in launch_ids]
         return dict(self._statuses(await self._read(_OF_LAUNCHES, key=LAUNCH_TAG, values=values)))
+
+    async def runs_of_ids(self, run_ids: Collection[str]) -> dict[str, RunStatus]:
+        """Return those runs of launches that Dagster knows. Raises DagsterRunsUnavailableError."""
+        if not run_ids:
+            return {}
+        rows = await self._read(_OF_IDS, key=LAUNCH_TAG, run_ids=sorted(run_ids))
+        return {run.run_id: run for _, run in self._statuses(rows)}
 
     async def dead_since(self, moment: datetime) -> list[tuple[UUID, RunStatus]]:
         """Return (launch, run) of what failed or was cancelled after ``moment``, newest first, 1,000 at most.

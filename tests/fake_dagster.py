@@ -14,15 +14,21 @@ class FakeRuns:
 
     def __init__(self) -> None:
         self.runs: dict[UUID, RunStatus] = {}
+        self._by_id: dict[str, RunStatus] = {}
         self.is_away = False
 
     def add(self, launch_id: UUID, status: str, run_id: str = "run-1") -> None:
         now = datetime.now(UTC)
-        self.runs[launch_id] = RunStatus(run_id=run_id, status=status, started_at=now, ended_at=now, url="http://ui/r")
+        run = RunStatus(run_id=run_id, status=status, started_at=now, ended_at=now, url="http://ui/r")
+        self.runs[launch_id] = self._by_id[run_id] = run
 
     async def runs_of_launches(self, launch_ids: Collection[UUID]) -> dict[UUID, RunStatus]:
         self._answer()
         return {launch_id: self.runs[launch_id] for launch_id in launch_ids if launch_id in self.runs}
+
+    async def runs_of_ids(self, run_ids: Collection[str]) -> dict[str, RunStatus]:
+        self._answer()
+        return {run_id: self._by_id[run_id] for run_id in run_ids if run_id in self._by_id}
 
     async def dead_since(self, moment: datetime) -> list[tuple[UUID, RunStatus]]:
         self._answer()

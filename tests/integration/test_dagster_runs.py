@@ -103,6 +103,16 @@ async def test_many_launches_are_read_at_once(runs: DagsterRuns) -> None:
     assert await runs.run_of_launch(uuid4()) is None
 
 
+async def test_a_run_is_found_by_its_own_id_whatever_else_its_launch_became(runs: DagsterRuns) -> None:
+    dead = dict(await runs.dead_since(datetime.now(UTC) - timedelta(hours=1)))
+    newest = await runs.run_of_launch(REPEATED)
+    assert newest is not None
+    found = await runs.runs_of_ids([dead[REPEATED].run_id, newest.run_id, "no such run"])
+    assert found == {dead[REPEATED].run_id: dead[REPEATED], newest.run_id: newest}
+    assert (found[newest.run_id].status, dead[REPEATED].status) == (RunState.SUCCESS, RunState.FAILURE)
+    assert await runs.runs_of_ids([]) == {}
+
+
 async def test_the_dead_are_listed_by_their_launch(runs: DagsterRuns) -> None:
     def launches(found: list[tuple[UUID, RunStatus]]) -> set[UUID]:
         return {launch for launch, _ in found}

@@ -204,6 +204,20 @@ async def test_without_dagsters_storage_no_attempt_is_given_up(
     assert await rig.state(committed) == (State.SUCCEEDED, 1)
 
 
+async def test_a_newer_run_that_the_gate_stopped_does_not_end_the_one_that_computes(rig: Rig) -> None:
+    process_id, launch_id = await rig.queued()
+    await set_columns(rig.db, process_id, state=State.RUNNING.value, run_id="run-1")
+    rig.runs.add(launch_id, "STARTED", "run-1")
+    rig.runs.add(launch_id, "SUCCESS", "run-2")
+    await rig.persist(9)
+    assert await rig.run() == 0
+    assert await rig.state(process_id) == (State.RUNNING, 1)
+    rig.runs.add(launch_id, "FAILURE", "run-1")
+    rig.runs.add(launch_id, "STARTED", "run-3")
+    assert await rig.run() == 1
+    assert await rig.state(process_id) == (State.ACCEPTED, 2)
+
+
 @pytest.mark.parametrize("state", [State.QUEUED, State.RUNNING])
 @pytest.mark.parametrize("status", ["FAILURE", "CANCELED", "SUCCESS"])
 async def test_a_dead_run_without_a_commit_is_the_next_attempt(rig: Rig, state: State, status: str) -> None:
@@ -282,6 +296,20 @@ async def test_a_lake_that_is_down_ends_nothing_and_the_next_pass_does(rig: Rig)
     await rig.run()
     assert await rig.state(expired) == (State.EXPIRED, 1)
     assert await rig.state(committed) == (State.SUCCEEDED, 1)
+
+
+async def test_a_pass_that_a_silent_lake_delays_ends_and_still_does_what_needs_no_lake(
+    rig: Rig, settings: ControlSettings
+) -> None:
+    asking = [(await rig.queued())[0] for _ in range(30)]
+    lost = await add_process(rig.db, **PLACE, released_at=func.now())
+    await rig.persist(9)
+    rig.lake.is_down = True
+    hours = iter(range(0, 10_000_000, 3600))
+    impatient = Reconciler(rig.db, rig.lake, rig.runs, settings, clock=lambda: next(hours))
+    assert await impatient.reconcile() == 1
+    assert await outbox_ids(rig.db) == {lost}
+    assert 0 < len(rig.lake.asked) < len(asking)
 
 
 async def test_two_reconcilers_at_once_are_one(rig: Rig, settings: ControlSettings) -> None:

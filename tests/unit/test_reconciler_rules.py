@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,17 @@ from contracts.intake import LogPosition
 from contracts.messages import RunStatus
 from contracts.reasons import ReasonCode
 from contracts.states import ACTIVE, State
-from control.reconcile_rules import Cursors, Passed, Step, Subject, decide, died_reason, lost_reason, resend_delay
+from control.reconcile_rules import (
+    Cursors,
+    FoundRuns,
+    Passed,
+    Step,
+    Subject,
+    decide,
+    died_reason,
+    lost_reason,
+    resend_delay,
+)
 from resources.dagster_runs import OVER, RunState
 
 T0 = datetime(2025, 1, 1, tzinfo=UTC)
@@ -117,6 +128,28 @@ def test_without_runs_no_attempt_is_given_up_however_old(
 def test_a_record_that_the_cursor_has_not_reached_is_never_lost_however_old(offset: int, age: timedelta) -> None:
     known = subject(State.ACCEPTED, released=(at(offset), T0 - age))
     assert decide(known, CURSOR, None, runs_known=True) is Step.NOTHING
+
+
+LAUNCH = UUID(int=1)
+GATED, NEWER = run("STARTED"), run("SUCCESS").model_copy(update={"run_id": "r2"})
+
+
+@pytest.mark.parametrize(
+    ("launch_id", "run_id", "judged"),
+    [
+        (None, None, None),
+        (LAUNCH, None, NEWER),
+        (UUID(int=2), None, None),
+        # The run that passed the gate decides, and nobody stands in for it once Dagster has forgotten it.
+        (LAUNCH, "r1", GATED),
+        (LAUNCH, "r2", NEWER),
+        (LAUNCH, "forgotten", None),
+    ],
+)
+def test_an_attempt_is_judged_by_the_run_that_passed_the_gate(
+    launch_id: UUID | None, run_id: str | None, judged: RunStatus | None
+) -> None:
+    assert FoundRuns({LAUNCH: NEWER}, {"r1": GATED, "r2": NEWER}).of(launch_id, run_id) is judged
 
 
 def test_a_lost_record_is_asked_for_with_growing_patience() -> None:
