@@ -1,12 +1,12 @@
 """What our own compute plane calls; every call is signed with the shared key."""
 
-from typing import TypeVar
+from typing import Annotated, TypeVar
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, ValidationError
 
-from api.auth import SignedBody
+from api.auth import MAX_CATALOGUE_BYTES, MAX_INTAKE_BYTES, MAX_LAUNCH_BYTES, MAX_REPORT_BYTES, signed_body
 from api.openapi import request_body
 from api.problems import responses, validation_errors
 from api.services import Ports
@@ -16,7 +16,7 @@ from contracts.reports import ACTIONS_PATH, LAUNCH_PATH, REPORT_PATH, Catalogue,
 from control import actions, intake, reports
 
 router = APIRouter(tags=["compute plane"])
-_REFUSALS = ("unauthorized", "validation_failed", "database_unavailable")
+_REFUSALS = ("unauthorized", "payload_too_large", "validation_failed", "database_unavailable")
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -26,7 +26,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
     openapi_extra={"requestBody": request_body(Report)},
     responses=responses(*_REFUSALS, "not_found", "attempt_superseded", "permit_held", "lake_unavailable"),
 )
-async def report(body: SignedBody, ports: Ports) -> Response:
+async def report(body: Annotated[bytes, Depends(signed_body(MAX_REPORT_BYTES))], ports: Ports) -> Response:
     """Take in what a run reports."""
     return _json(await reports.receive(ports.db, ports.lake, _parse(Report, body), ports.settings))
 
@@ -35,15 +35,17 @@ async def report(body: SignedBody, ports: Ports) -> Response:
     INTAKE_PATH,
     response_model=IntakeAnswer,
     openapi_extra={"requestBody": request_body(IntakeRequest)},
-    responses=responses(*_REFUSALS, "payload_too_large"),
+    responses=responses(*_REFUSALS),
 )
-async def take_in(body: SignedBody, ports: Ports) -> Response:
+async def take_in(body: Annotated[bytes, Depends(signed_body(MAX_INTAKE_BYTES))], ports: Ports) -> Response:
     """Judge the records of one sensor tick."""
     return _json(await intake.take(ports.db, _parse(IntakeRequest, body), ports.settings))
 
 
 @router.get(LAUNCH_PATH + "/{launch_id}", response_model=LaunchMembers, responses=responses(*_REFUSALS, "not_found"))
-async def launch_members(_: SignedBody, launch_id: UUID, ports: Ports) -> Response:
+async def launch_members(
+    _: Annotated[bytes, Depends(signed_body(MAX_LAUNCH_BYTES))], launch_id: UUID, ports: Ports
+) -> Response:
     """Return the attempts of a launch that are still wanted."""
     return _json(await reports.launch_members(ports.db, launch_id))
 
@@ -54,7 +56,7 @@ async def launch_members(_: SignedBody, launch_id: UUID, ports: Ports) -> Respon
     openapi_extra={"requestBody": request_body(Catalogue)},
     responses=responses(*_REFUSALS),
 )
-async def publish_actions(body: SignedBody, ports: Ports) -> Response:
+async def publish_actions(body: Annotated[bytes, Depends(signed_body(MAX_CATALOGUE_BYTES))], ports: Ports) -> Response:
     """Replace the catalogue of actions."""
     async with ports.db.transaction() as conn:
         await actions.publish(conn, _parse(Catalogue, body))

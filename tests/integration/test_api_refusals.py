@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -92,6 +93,41 @@ async def test_large_bodies_are_cut_off(plane: ControlPlane) -> None:
     for answer in (announced, streamed):
         _is_problem(answer, 413, "payload_too_large")
         assert answer.headers["connection"] == "close"
+
+
+INTERNAL_LIMITS = [("PUT", ACTIONS_PATH, 4), ("POST", INTAKE_PATH, 16), ("POST", REPORT_PATH, 1)]
+
+
+@pytest.mark.parametrize(("method", "path", "mebibytes"), INTERNAL_LIMITS)
+async def test_bodies_of_the_compute_plane_are_cut_off_too(
+    plane: ControlPlane, method: str, path: str, mebibytes: int
+) -> None:
+    secret, limit = plane.settings.internal_secret.get_secret_value(), mebibytes * 1024 * 1024
+    headers = {SIGNATURE_HEADER: sign(secret, method, path, b"")}
+    for content in (b" " * (limit + 1), _stream(limit + 1024)):
+        _is_problem(await plane.http.request(method, path, content=content, headers=headers), 413, "payload_too_large")
+    longest = b" " * limit
+    headers = {SIGNATURE_HEADER: sign(secret, method, path, longest)}
+    answer = await plane.http.request(method, path, content=longest, headers=headers)
+    _is_problem(answer, 422, "validation_failed")
+
+
+async def test_nothing_is_read_of_a_call_that_cannot_be_signed_rightly(plane: ControlPlane) -> None:
+    secret = plane.settings.internal_secret.get_secret_value()
+    stale = [sign(secret, "POST", REPORT_PATH, b"{}", now=time.time() + shift) for shift in (-400, 400)]
+    taken = 0
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal taken
+        for _ in range(1000):
+            taken += 1024
+            yield b" " * 1024
+
+    for signature in (None, "", "t=,v1=", "t=1", "v1=" + "0" * 64, "t=" + "9" * 5000 + ",v1=" + "0" * 64, *stale):
+        headers = {} if signature is None else {SIGNATURE_HEADER: signature}
+        answer = await plane.http.post(REPORT_PATH, content=body(), headers=headers)
+        _is_problem(answer, 401, "unauthorized")
+    assert taken == 0
 
 
 NOT_PLAIN_JSON: list[dict[str, str]] = [
