@@ -4,12 +4,12 @@ The record is only a hint. What is launched comes from the database, and the sam
 same ``launch_id``, however often its record is shown.
 """
 
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
 import structlog
 import uuid_utils.compat
-from sqlalchemy import RowMapping, insert, select, update
+from sqlalchemy import RowMapping, delete, func, insert, select, update
 from sqlalchemy.exc import DataError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,7 +19,7 @@ from contracts.states import State
 from control.actions import published
 from control.dead_letters import DeadCode, DeadRecordError, bury, read_record
 from control.log_position import note_cursor, note_gaps
-from control.tables import launches, process_events
+from control.tables import launches, outbox, process_events, processes
 from control.transitions import lock, lock_all, move, note
 from resources.database import Database
 from resources.faults import crash_point
@@ -87,6 +87,8 @@ async def _answer(
     if not await _is_deployed(conn, row, offered):
         await _note_deferred(conn, row)
         return RecordAnswer.of(record, Verdict.DEFERRED, "action_not_deployed")
+    if row["released_at"] is None:
+        await _note_released(conn, row, record)
     launch_id = await _launch(conn, row, record)
     return RecordAnswer(
         position=record.position,
@@ -113,17 +115,29 @@ async def _is_deployed(conn: AsyncConnection, row: RowMapping, offered: dict[str
     return current is not None and current.digest == digest and current.dataset == row["dataset"]
 
 
+async def _note_released(conn: AsyncConnection, row: RowMapping, record: LogRecord) -> None:
+    """Mark the attempt as released: its record is here, and the worker's mark may be lost for ever.
+
+    What is launched counts as in flight from now on, and is not sent again.
+    """
+    mark = update(processes).where(processes.c.id == row["id"])
+    await conn.execute(mark.values(released_at=func.now(), **_place(record)))
+    sent = (outbox.c.process_id == row["id"], outbox.c.attempt == row["attempt"])
+    await conn.execute(delete(outbox).where(*sent))
+
+
+def _place(record: LogRecord) -> dict[str, Any]:
+    at = record.position
+    return {"topic_id": at.topic_id, "log_partition": at.partition, "log_offset": at.offset}
+
+
 async def _launch(conn: AsyncConnection, row: RowMapping, record: LogRecord) -> UUID:
     """Return the attempt's launch_id, decided at its first record; the row is locked, so there is no race.
 
     The launch's place follows the newest record: only when the cursor has passed that one can the launch be lost.
     """
     process_id, attempt, launch_id = row["id"], row["attempt"], row["launch_id"]
-    place = {
-        "topic_id": record.position.topic_id,
-        "log_partition": record.position.partition,
-        "log_offset": record.position.offset,
-    }
+    place = _place(record)
     if launch_id is not None:
         current = (launches.c.process_id == process_id, launches.c.attempt == attempt)
         await conn.execute(update(launches).where(*current).values(place))

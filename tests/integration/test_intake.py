@@ -7,9 +7,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import func, select
 
-from control.tables import cursors, dead_letters, launches, log_gaps
+from control.release import release_once
+from control.tables import IN_FLIGHT_SQL, cursors, dead_letters, launches, log_gaps, outbox, processes
 from tests.integration.control_plane import CATALOGUE, DIGEST, TOPIC, TOPIC_ID, ControlPlane
+from tests.memory_log import MemoryLog
 
 pytestmark = pytest.mark.anyio
 NEWER = "b" * 64
@@ -33,6 +36,24 @@ async def test_a_repeated_record_gets_the_same_launch(plane: ControlPlane) -> No
     (launch,) = await plane.rows(launches)
     assert launch["log_offset"] == 2  # the newest record decides when the launch counts as lost
     assert (await plane.kinds(process_id)).count("queued") == 1
+
+
+async def test_a_launch_whose_mark_was_lost_is_in_flight_and_not_sent_again(plane: ControlPlane) -> None:
+    process_id = await plane.accepted()
+    record = await plane.record_of(process_id)  # as the worker sent it before it died
+    plane.offset = 5
+    await plane.take(record)
+    row = await plane.process(process_id)
+    assert row["released_at"] is not None
+    assert (row["topic_id"], row["log_partition"], row["log_offset"]) == (TOPIC_ID, 0, 5)
+    in_flight = select(func.count().label("count")).select_from(processes).where(IN_FLIGHT_SQL)
+    assert [counted["count"] for counted in await plane.rows(in_flight)] == [1]
+    assert await plane.rows(outbox) == []
+    log = MemoryLog()
+    assert await release_once(plane.db, log, plane.settings) == 0
+    await plane.take(record)
+    again = await plane.process(process_id)
+    assert (again["released_at"], again["log_offset"]) == (row["released_at"], 5)
 
 
 async def test_what_is_not_wanted_any_more_is_a_duplicate(plane: ControlPlane) -> None:
