@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 import structlog
-from sqlalchemy import RowMapping, func, select
+from sqlalchemy import RowMapping, and_, func, literal, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.callbacks import Artifact
@@ -24,7 +24,7 @@ from contracts.views import (
     ProcessView,
     RunUnavailable,
 )
-from control.tables import deliveries, outbox, process_events, processes
+from control.tables import WAITING_SQL, deliveries, process_events, processes
 from control.timeline import timeline
 from resources.dagster_runs import DagsterRunsUnavailableError
 from resources.database import Database
@@ -118,9 +118,18 @@ async def _blocked(conn: AsyncConnection, row: RowMapping, kinds: list[str]) -> 
         return Blocked(code="action_not_deployed", message="no code location offers this action's code")
     if row["released_at"] is not None:
         return Blocked(code="waiting_for_sensor", message="released; the sensor has not taken it in yet")
-    older = select(func.count()).select_from(outbox.join(processes, processes.c.id == outbox.c.process_id))
-    position = await conn.scalar(older.where(processes.c.id < row["id"]))
+    position = await _ahead(conn, row)
     return Blocked(code="waiting_for_release", message=f"not before {row['not_before'].isoformat()}", position=position)
+
+
+async def _ahead(conn: AsyncConnection, row: RowMapping) -> int:
+    """Return how many of the tenant's own processes are released before this one: the order is control.release's."""
+    mine = processes.c
+    older = tuple_(mine.created_at, mine.id) < tuple_(literal(row["created_at"]), literal(row["id"]))
+    sooner = or_(mine.priority > row["priority"], and_(mine.priority == row["priority"], older))
+    is_ready = (WAITING_SQL, mine.not_before <= func.now(), mine.ending.is_(None))
+    count = select(func.count()).where(mine.tenant_id == row["tenant_id"], *is_ready, sooner)
+    return (await conn.execute(count)).scalar_one()
 
 
 async def _run(runs: RunReader | None, launch_id: UUID | None) -> RunStatus | RunUnavailable | None:
