@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from assets.errors import AlreadyPublishedError, CommitRefusedError
-from assets.snapshots import find_snapshot
-from contracts.commit import Commit
+from assets.schema import Schema
+from assets.snapshots import Snapshot, find_snapshot
+from contracts.commit import Commit, digest
 from contracts.identity import Coordinate
 from contracts.storage import CorruptSnapshotError, commit_key
-from resources.control_plane import PermitHeldError
+from resources.control_plane import ControlPlaneRefusedError, PermitHeldError
 from resources.faults import crash_point
 from resources.lake import Lake, LakeUnavailableError, PresignedPut, PutOutcome
 
@@ -30,56 +31,66 @@ class Publisher:
     clock: Callable[[], datetime]
     sleep: Callable[[float], None] = time.sleep
 
-    def publish(self, commit: Commit, ask_permit: Callable[[], object]) -> None:
-        """Return when ``commit`` is stored and is ours.
+    def publish(self, commit: Commit, ask_permit: Callable[[datetime], object]) -> Snapshot:
+        """Return what is published in the end: ``commit``, or that of an earlier attempt of the same process.
 
+        ``ask_permit`` is told when the presigned commit expires (UTC).
         Raises AlreadyPublishedError, CommitRefusedError, the lake's errors, and what ``ask_permit`` raises.
         """
         put = self._permitted(commit.coordinate, ask_permit)
         crash_point("P1")
-        self._settle(commit, put)
+        published = self._settle(commit, put)
         crash_point("J6")
+        return published
 
-    def _permitted(self, coordinate: Coordinate, ask_permit: Callable[[], object]) -> PresignedPut:
+    def _permitted(self, coordinate: Coordinate, ask_permit: Callable[[datetime], object]) -> PresignedPut:
         # Another attempt's permit lives at most this long; twice leaves room for clocks.
         give_up = self.clock() + timedelta(seconds=2 * self.permit_seconds)
         while True:
             put = self.lake.presign_commit(commit_key(coordinate), self.permit_seconds)
             try:
-                ask_permit()
+                ask_permit(put.expires_at)
             except PermitHeldError as held:
                 if self.clock() + timedelta(seconds=held.retry_after) > give_up:
                     raise CommitRefusedError(f"{coordinate}: another attempt keeps its permit") from held
                 self.sleep(held.retry_after)
+            except ControlPlaneRefusedError as refused:
+                raise CommitRefusedError(f"{coordinate}: no permit: {refused}") from refused
             else:
                 return put
 
-    def _settle(self, commit: Commit, put: PresignedPut) -> None:
+    def _settle(self, commit: Commit, put: PresignedPut) -> Snapshot:
         body = commit.encode()
         give_up = self.clock() + timedelta(seconds=self.permit_seconds)
         while True:
             outcome = _send(put, body)
-            if outcome is PutOutcome.CREATED or self._is_ours(commit):
-                return
+            if outcome is PutOutcome.CREATED:
+                return Snapshot(self.lake, commit, digest(body), Schema.from_json(commit.schema_string))
+            if found := self._ours(commit):
+                return found
             if outcome is PutOutcome.EXPIRED:
                 raise CommitRefusedError(f"{commit.coordinate}: the presigned commit was used after its time")
             if self.clock() >= give_up:
                 raise LakeUnavailableError(f"{commit.coordinate}: the lake does not say whether the commit is stored")
             self.sleep(_PAUSE_SECONDS)
 
-    def _is_ours(self, commit: Commit) -> bool:
-        """Whether our commit is stored; False also when nothing is, or nobody answers."""
+    def _ours(self, commit: Commit) -> Snapshot | None:
+        """Return what is stored if it is of our process; None when nothing is, or nobody answers."""
         try:
             found = find_snapshot(self.lake, commit.coordinate)
         except LakeUnavailableError:
-            return False
+            return None
         except CorruptSnapshotError as error:
             raise AlreadyPublishedError(f"{commit.coordinate}: something else lies there: {error}") from error
-        if found is None:
-            return False
-        if found.commit.provenance.token != commit.provenance.token:
+        if found is not None and not _same_origin(found.commit, commit):
             raise AlreadyPublishedError(f"{commit.coordinate} was published meanwhile: see {found.url}")
-        return True
+        return found
+
+
+def _same_origin(found: Commit, ours: Commit) -> bool:
+    """Whether both are of one attempt, or of two attempts of one process."""
+    theirs, own = found.provenance, ours.provenance
+    return theirs.token == own.token or (own.process_id is not None and theirs.process_id == own.process_id)
 
 
 def _send(put: PresignedPut, body: bytes) -> PutOutcome | None:

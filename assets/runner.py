@@ -21,7 +21,7 @@ from assets.publication import Publisher
 from assets.snapshots import Snapshot, find_snapshot, read_files
 from assets.task import Published, Sessions, Task, Tools
 from assets.transform import parse_params, transform
-from contracts.commit import Commit, Provenance, digest
+from contracts.commit import Commit, Provenance
 from contracts.identity import Coordinate, new_token
 from contracts.messages import ResourceProfile
 from contracts.reasons import Reason
@@ -116,9 +116,7 @@ class _Run:
         self._reach("written")
         commit = self._audit(spark, inputs, params)
         publisher = Publisher(tools.lake, tools.permit_seconds, tools.clock, tools.sleep)
-        publisher.publish(commit, lambda: self._tell(Event.COMMITTING))
-        body = commit.encode()
-        return self._succeeded(Snapshot(tools.lake, commit, digest(body), task.action.schema))
+        return self._succeeded(publisher.publish(commit, self._ask_permit))
 
     def _audit(self, spark: "SparkSession", inputs: Mapping[str, Input], params: BaseModel) -> Commit:
         task, lake, schema = self._task, self._tools.lake, self._task.action.schema
@@ -168,7 +166,10 @@ class _Run:
         except ControlPlaneError as unheard:
             error.add_note(f"and the failure could not be reported: {unheard}")
 
-    def _tell(self, event: Event, reason: Reason | None = None) -> None:
+    def _ask_permit(self, commit_expires_at: datetime) -> None:
+        self._tell(Event.COMMITTING, commit_expires_at=commit_expires_at)
+
+    def _tell(self, event: Event, reason: Reason | None = None, commit_expires_at: datetime | None = None) -> None:
         task = self._task
         if task.process_id is None and event is not Event.PUBLISHED:
             return  # nobody waits for an operator's run
@@ -179,6 +180,7 @@ class _Run:
             process_id=task.process_id,
             attempt=task.attempt,
             token=self._token if event is Event.COMMITTING else None,
+            commit_expires_at=commit_expires_at,
             reason=reason,
             stages=self._stages,
         )

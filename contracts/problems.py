@@ -124,6 +124,12 @@ PROBLEMS: dict[str, Problem] = {
             "Another attempt holds a live commit permit",
             "Ask again after 'retry_after' seconds.",
         ),
+        Problem(
+            "commit_outlives_permit",
+            409,
+            "The presigned commit is valid for longer than the permit",
+            "Set the same LAKEMILL_PERMIT_SECONDS on both planes and keep their clocks in step.",
+        ),
         Problem("too_many_requests", 429, "Too many requests", "Wait 'Retry-After' seconds."),
         Problem("recovering", 503, "The control plane is being rebuilt", "Try again later; nothing was accepted."),
         Problem("lake_unavailable", 503, "The object store does not answer", "Try again later; nothing was changed."),

@@ -1,7 +1,8 @@
 """What a run asks of and tells the control plane. Every call is signed (``contracts/signing.py``).
 
 GET  /internal/v1/launches/{launch_id}   → LaunchMembers
-POST /v1/processes/callback              Report → ReportAnswer, or 409 attempt_superseded / permit_held
+POST /v1/processes/callback              Report → ReportAnswer, or 409 attempt_superseded / permit_held /
+                                         commit_outlives_permit
 """
 
 from datetime import datetime
@@ -9,7 +10,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from contracts.identity import TOKEN_PATTERN, SafeId, SafeName
 from contracts.messages import InputRef, ResourceProfile
@@ -18,6 +19,9 @@ from contracts.reasons import Reason
 REPORT_PATH = "/v1/processes/callback"
 LAUNCH_PATH = "/internal/v1/launches"
 ACTIONS_PATH = "/internal/v1/actions"
+
+COMMIT_DELIVERY_SECONDS = 10
+"""How long a run's host goes on delivering a commit that it began to send in time; then it hangs up."""
 
 Token = Annotated[str, StringConstraints(strict=True, pattern=TOKEN_PATTERN.pattern.replace(r"\Z", "$"))]
 
@@ -54,7 +58,7 @@ class Event(StrEnum):
     STARTED = "started"
     """A gate: 409 means stop."""
     COMMITTING = "committing"
-    """Asks for the permit; ``token`` is required. 409 means do not commit."""
+    """Asks for the permit; ``token`` and ``commit_expires_at`` are required. 409 means do not commit."""
     SUCCEEDED = "succeeded"
     """A hint from any attempt: the control plane reads the commit."""
     FAILED = "failed"
@@ -72,6 +76,8 @@ class Report(_Frozen):
     process_id: UUID | None = None
     attempt: int | None = None
     token: Token | None = None
+    commit_expires_at: AwareDatetime | None = None
+    """Until when the store accepts the presigned commit. A permit is given only if it lives as long."""
     reason: Reason | None = None
     entity_id: SafeId | None = None
     data_version: SafeId | None = None

@@ -1,8 +1,9 @@
 """How a process ends: the commit first, then the retry engine, and nothing final while a commit may still appear.
 
 Two rules hold everything together. A commit in the lake decides, whatever was reported. And a non-success terminal
-state is written only when no commit permit is live and one more GET of the commit, made after that moment, found
-nothing: from then on the store refuses every presigned PUT of this process.
+state is written only when no commit permit is live, what was sent in time must have arrived, and one more GET of the
+commit, made after that moment, found nothing: from then on the store lets no presigned PUT of this process begin. What
+no waiting can exclude (docs/decisions/0008-the-commit-and-its-permit.md) is told loudly when it happens.
 """
 
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from sqlalchemy import RowMapping, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.reasons import Reason, ReasonCode
+from contracts.reports import COMMIT_DELIVERY_SECONDS
 from contracts.states import ACTIVE, State
 from contracts.storage import CorruptSnapshotError
 from control.snapshots import CommitReader, Published, coordinate_of, read_commit, record
@@ -34,27 +36,29 @@ async def settle_by_commit(db: Database, lake: CommitReader, process_id: UUID) -
     """End the process if its coordinate is committed; returns whether it stands at a terminal state now.
 
     Our own commit, of whichever attempt, makes it succeeded; anyone else's makes it failed, because that coordinate is
-    taken for ever. A commit that cannot be read is logged and noted once, and settles nothing.
+    taken for ever. A commit that cannot be read is logged and noted once, and settles nothing. A terminal state stays:
+    our own commit that appeared after it is indexed, noted once, and logged as critical.
     Raises LakeError when the lake does not answer.
     """
     async with db.transaction() as conn:
         row = (await conn.execute(select(processes).where(processes.c.id == process_id))).mappings().one()
-    if State(row["state"]).is_terminal:
+    state = State(row["state"])
+    if state is State.SUCCEEDED:
         return True
     try:
         found = await read_commit(lake, coordinate_of(row))
     except CorruptSnapshotError as error:
         log.error("commit.corrupt", process_id=str(process_id), error=str(error))  # noqa: TRY400 - it says it all
         await _note_corrupt(db, row, str(error))
-        return False
+        return state.is_terminal
     if found is None:
-        return False
+        return state.is_terminal
+    is_ours = found.commit.provenance.process_id == process_id
     async with db.transaction() as conn:
         await record(conn, found)
-        if found.commit.provenance.process_id == process_id:
-            await _succeed(conn, process_id, found)
-        else:
-            await _refuse(conn, process_id, found)
+        moved = await (_succeed if is_ours else _refuse)(conn, process_id, found)
+        if is_ours and moved is None:
+            await _note_after_the_end(conn, process_id, found)
     return True
 
 
@@ -152,9 +156,9 @@ async def _decide(conn: AsyncConnection, row: RowMapping, state: State, reason: 
 
 
 async def _due(conn: AsyncConnection, process_id: UUID, settings: ControlSettings) -> RowMapping | None:
-    """Return the locked row of a process that is ending and whose last permit is surely dead."""
-    skew = timedelta(seconds=settings.clock_skew_seconds)
-    dead = or_(processes.c.permit_until.is_(None), processes.c.permit_until + skew < func.now())
+    """Return the locked row of a process that is ending, whose last permit is dead and whose last PUT is delivered."""
+    grace = timedelta(seconds=settings.clock_skew_seconds + COMMIT_DELIVERY_SECONDS)
+    dead = or_(processes.c.permit_until.is_(None), processes.c.permit_until + grace < func.now())
     query = select(processes).where(
         processes.c.id == process_id,
         processes.c.state.in_([state.value for state in ACTIVE]),
@@ -179,25 +183,37 @@ async def _finish_now(db: Database, lake: CommitReader, process_id: UUID, settin
         log.warning("end.postponed", process_id=str(process_id), error=str(error))
 
 
-async def _succeed(conn: AsyncConnection, process_id: UUID, found: Published) -> None:
+async def _succeed(conn: AsyncConnection, process_id: UUID, found: Published) -> RowMapping | None:
     origin = found.commit.provenance
     told = origin.model_dump(mode="json", include={"token", "attempt", "run_id", "checks", "resources", "stages"})
     detail = {**told, "committed_at": found.artifact.committed_at.isoformat()}
     columns = {"artifact": found.artifact.model_dump(mode="json"), "reason": None}
-    await move(conn, process_id, State.SUCCEEDED, actor="commit", detail=detail, columns=columns)
+    return await move(conn, process_id, State.SUCCEEDED, actor="commit", detail=detail, columns=columns)
 
 
-async def _refuse(conn: AsyncConnection, process_id: UUID, found: Published) -> None:
+async def _refuse(conn: AsyncConnection, process_id: UUID, found: Published) -> RowMapping | None:
     message = f"{found.artifact.path} was published at {found.artifact.committed_at.isoformat()} by somebody else"
     reason = Reason(code=ReasonCode.VERSION_ALREADY_PUBLISHED, message=message).model_dump(mode="json")
     detail = {"reason": reason, "commit_digest": found.artifact.commit_digest}
-    await move(conn, process_id, State.FAILED, actor="commit", detail=detail, columns={"reason": reason})
+    return await move(conn, process_id, State.FAILED, actor="commit", detail=detail, columns={"reason": reason})
+
+
+async def _note_after_the_end(conn: AsyncConnection, process_id: UUID, found: Published) -> None:
+    """Tell people that the outcome that was announced is not what the lake holds; nothing else can be done."""
+    row = await lock(conn, process_id)
+    if row is None or row["state"] == State.SUCCEEDED:
+        return
+    log.critical("commit.after_the_end", process_id=str(process_id), state=row["state"], path=found.artifact.path)
+    told = {"commit_digest": found.artifact.commit_digest, "token": found.commit.provenance.token}
+    await _note_once(conn, row, "commit_after_end", told)
 
 
 async def _note_corrupt(db: Database, row: RowMapping, error: str) -> None:
     async with db.transaction() as conn:
-        noted = select(process_events.c.id).where(
-            process_events.c.process_id == row["id"], process_events.c.kind == "commit_corrupt"
-        )
-        if (await conn.execute(noted.limit(1))).first() is None:
-            await note(conn, row, kind="commit_corrupt", actor="commit", detail={"error": error})
+        await _note_once(conn, row, "commit_corrupt", {"error": error})
+
+
+async def _note_once(conn: AsyncConnection, row: RowMapping, kind: str, detail: Mapping[str, Any]) -> None:
+    noted = select(process_events.c.id).where(process_events.c.process_id == row["id"], process_events.c.kind == kind)
+    if (await conn.execute(noted.limit(1))).first() is None:
+        await note(conn, row, kind=kind, actor="commit", detail=detail)

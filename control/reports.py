@@ -4,7 +4,7 @@ Every event may come twice, late, or from an attempt that nobody waits for any m
 answer 409 then; the two outcomes are always taken in and only count for what they can prove.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -46,7 +46,10 @@ async def launch_members(db: Database, launch_id: UUID) -> LaunchMembers:
 
 
 async def receive(db: Database, lake: CommitReader, report: Report, settings: ControlSettings) -> ReportAnswer:
-    """Take in one report. Raises ProblemError: attempt_superseded, permit_held, not_found, validation_failed."""
+    """Take in one report.
+
+    Raises ProblemError: attempt_superseded, permit_held, commit_outlives_permit, not_found, validation_failed.
+    """
     if report.event is Event.PUBLISHED:
         await _published(db, lake, report)
         return ReportAnswer()
@@ -84,31 +87,47 @@ async def _started(conn: AsyncConnection, process_id: UUID, attempt: int, report
 async def _committing(
     conn: AsyncConnection, process_id: UUID, attempt: int, report: Report, settings: ControlSettings
 ) -> ReportAnswer:
-    """Give the permit: one live at a time per process, never longer than it was given for."""
+    """Give the permit: one live at a time per process, never prolonged, never for a commit that would outlive it."""
     token = _required(report, "token")
     row = await _wanted(conn, process_id, attempt)
     if row["state"] != State.RUNNING:
         raise ProblemError("attempt_superseded", f"the process is {row['state']}")
     _must_be_the_run(row, report)
     if row["permit_token"] == token:
+        _refuse_a_longer_commit(report, row["permit_until"], settings)
         return ReportAnswer(permit_until=row["permit_until"])
-    await _refuse_while_held(conn, row, settings)
-    until = func.now() + timedelta(seconds=settings.permit_seconds)
-    grant = update(processes).where(processes.c.id == process_id).values(permit_token=token, permit_until=until)
-    permit_until = (await conn.execute(grant.returning(processes.c.permit_until))).scalar_one()
+    now = (await conn.execute(select(func.now()))).scalar_one()
+    _refuse_while_held(row, now, settings)
+    permit_until = now + timedelta(seconds=settings.permit_seconds)
+    _refuse_a_longer_commit(report, permit_until, settings)
+    grant = update(processes).where(processes.c.id == process_id)
+    await conn.execute(grant.values(permit_token=token, permit_until=permit_until))
     detail = {"token": token, "permit_until": permit_until.isoformat(), "stages": _stages(report)}
     await note(conn, row, kind="committing", actor=f"run:{report.run_id}", detail=detail)
     return ReportAnswer(permit_until=permit_until)
 
 
-async def _refuse_while_held(conn: AsyncConnection, row: RowMapping, settings: ControlSettings) -> None:
+def _refuse_while_held(row: RowMapping, now: datetime, settings: ControlSettings) -> None:
     if row["permit_until"] is None:
         return
     over = row["permit_until"] + timedelta(seconds=settings.clock_skew_seconds)
-    now = (await conn.execute(select(func.now()))).scalar_one()
     if now < over:
         wait = round((over - now).total_seconds(), 1)
         raise ProblemError("permit_held", f"another attempt may commit for {wait} s more", retry_after=wait)
+
+
+def _refuse_a_longer_commit(report: Report, permit_until: datetime, settings: ControlSettings) -> None:
+    """The store obeys the presigned time and we the permit's: a commit may not be valid when its permit is over."""
+    expires_at = report.commit_expires_at
+    if expires_at is None:
+        raise ProblemError("commit_outlives_permit", "the report does not say until when its commit is valid")
+    over = permit_until + timedelta(seconds=settings.clock_skew_seconds)
+    if expires_at > over:
+        said = f"the commit is valid until {expires_at.isoformat()}, its permit until {permit_until.isoformat()}"
+        raise ProblemError(
+            "commit_outlives_permit",
+            f"{said}; is LAKEMILL_PERMIT_SECONDS one on both planes, and are the clocks in step?",
+        )
 
 
 async def _succeeded(db: Database, lake: CommitReader, process_id: UUID) -> None:

@@ -5,6 +5,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from resources.lake import ObjectInfo, ObjectMissingError, PresignedPut, PutOutcome
@@ -13,9 +14,9 @@ _SCRATCH = ".scratch"
 
 
 class FileLake:
-    """A bucket below ``root``. ``clock`` (seconds) decides when a presigned commit is over."""
+    """A bucket below ``root``. ``clock`` (seconds since 1970) decides when a presigned commit is over."""
 
-    def __init__(self, root: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, root: Path, *, clock: Callable[[], float] = time.time) -> None:
         """Make the folder."""
         self._root = root
         self._clock = clock
@@ -93,6 +94,10 @@ class _FilePresignedPut:
     lake: FileLake
     key: str
     not_after: float
+
+    @property
+    def expires_at(self) -> datetime:
+        return datetime.fromtimestamp(self.not_after, UTC)
 
     def send(self, body: bytes) -> PutOutcome:
         return self.lake.create(self.key, body, self.not_after)

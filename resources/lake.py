@@ -9,16 +9,17 @@ LakeError
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 from typing import Any, NoReturn, Protocol
 
 import boto3
-import httpx
 import stamina
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from contracts.problems import LakemillError
+from resources.commit_put import PutAnswer, expiry_of, put_in_one_write
 from resources.settings import LakeSettings
 
 _CONNECT_SECONDS, _READ_SECONDS = 5, 30
@@ -64,6 +65,10 @@ class PutOutcome(Enum):
 
 class PresignedPut(Protocol):
     """A PUT that the store accepts until its time is over, and only while the key is free."""
+
+    @property
+    def expires_at(self) -> datetime:
+        """When its time is over (UTC), by the clock of this host."""
 
     def send(self, body: bytes) -> PutOutcome:
         """Send it. Raises LakeUnavailableError when the outcome is unknown, LakeAccessError."""
@@ -119,11 +124,6 @@ class S3Lake:
                 max_pool_connections=32,
                 request_checksum_calculation="when_required",
             ),
-        )
-        self._http = httpx.Client(
-            timeout=httpx.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS),
-            trust_env=False,
-            transport=httpx.HTTPTransport(retries=2),  # of connecting only: nothing was sent yet
         )
 
     def __repr__(self) -> str:
@@ -192,7 +192,7 @@ class S3Lake:
             signed = self._client.generate_presigned_url("put_object", Params=params, ExpiresIn=valid_seconds)
         except BotoCoreError as error:
             raise LakeAccessError(f"{self.url(key)}: {error}") from error
-        return _S3PresignedPut(self._http, signed, self.url(key))
+        return _S3PresignedPut(signed, expiry_of(signed), self.url(key))
 
     def _refuse(self, error: ClientError | BotoCoreError, key: str) -> NoReturn:
         if isinstance(error, ClientError):
@@ -209,8 +209,8 @@ class _ConflictError(Exception):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _S3PresignedPut:
-    http: httpx.Client
     signed_url: str  # a capability: never logged
+    expires_at: datetime
     name: str
 
     def send(self, body: bytes) -> PutOutcome:
@@ -226,24 +226,24 @@ class _S3PresignedPut:
 
     def _send(self, body: bytes) -> PutOutcome:
         try:
-            answer = self.http.put(self.signed_url, content=body, headers={"If-None-Match": "*"})
-        except httpx.TransportError as error:
-            raise LakeUnavailableError(f"{self.name}: no answer to the commit ({type(error).__name__})") from None
-        if answer.is_success:
+            answer = put_in_one_write(self.signed_url, body)
+        except ConnectionError as error:
+            raise LakeUnavailableError(f"{self.name}: no answer to the commit ({error})") from None
+        if 200 <= answer.status < 300:
             return PutOutcome.CREATED
-        match answer.status_code:
+        match answer.status:
             case 412:
                 return PutOutcome.EXISTS
             case 409:
                 raise _ConflictError
             case 403 if _code(answer) == "AccessDenied" and _EXPIRED.search(answer.text):
                 return PutOutcome.EXPIRED
-        if answer.status_code >= 500 or answer.status_code == 429:
-            raise LakeUnavailableError(f"{self.name}: the store answered {answer.status_code} to the commit")
-        raise LakeAccessError(f"{self.name}: the store refuses the commit: {answer.status_code} {_code(answer)}")
+        if answer.status >= 500 or answer.status == 429:
+            raise LakeUnavailableError(f"{self.name}: the store answered {answer.status} to the commit")
+        raise LakeAccessError(f"{self.name}: the store refuses the commit: {answer.status} {_code(answer)}")
 
 
-def _code(answer: httpx.Response) -> str:
+def _code(answer: PutAnswer) -> str:
     # Only the code: the rest of a refusal quotes what was signed, and with whose key.
     found = _CODE.search(answer.text)
     return found[1] if found else "without a code"

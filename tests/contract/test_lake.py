@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from uuid import uuid4
@@ -94,6 +95,11 @@ def test_of_64_writers_one_wins_in_each_of_20_rounds(lake: Lake, folder: str) ->
             winners = [body for body, outcome in zip(bodies, outcomes, strict=True) if outcome is PutOutcome.CREATED]
             assert [lake.get(key)] == winners
             assert outcomes.count(PutOutcome.EXISTS) == 63
+
+
+def test_a_commit_says_until_when_it_is_valid(lake: Lake, folder: str) -> None:
+    until = lake.presign_commit(f"{folder}commit", 60).expires_at - datetime.now(UTC)
+    assert timedelta(seconds=50) < until <= timedelta(seconds=60)
 
 
 def test_an_expired_commit_stores_nothing(lake: Lake, folder: str) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -195,6 +195,9 @@ class ControlPlane:
         self, process_id: UUID, event: str, *, attempt: int = 1, run_id: str = "run-1", **fields: Any
     ) -> httpx.Response:
         body = {"event": event, "at": datetime.now(UTC).isoformat(), "run_id": run_id, "attempt": attempt, **fields}
+        if event == "committing":
+            expires_at = datetime.now(UTC) + timedelta(seconds=self.settings.permit_seconds)
+            body = {"commit_expires_at": expires_at.isoformat(), **body}
         return await self.signed("POST", REPORT_PATH, {"process_id": str(process_id), **body})
 
     async def failed(self, process_id: UUID, code: str = "run_died", **fields: Any) -> httpx.Response:

@@ -1,15 +1,16 @@
 """Reports: the start gate, the commit permit, and outcomes that only count for what they prove."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import func, update
+from structlog.testing import capture_logs
 
 from contracts.identity import new_token
-from contracts.reports import REPORT_PATH
+from contracts.reports import COMMIT_DELIVERY_SECONDS, REPORT_PATH
 from contracts.states import State
 from contracts.storage import commit_key
 from control.outcomes import end_process, finish_pending, settle_by_commit
@@ -35,6 +36,10 @@ async def _kill_permit(plane: ControlPlane, process_id: UUID) -> None:
     ago = func.now() - timedelta(minutes=10)
     async with plane.db.transaction() as conn:
         await conn.execute(update(processes).where(processes.c.id == process_id).values(permit_until=ago))
+
+
+def _in_seconds(seconds: int) -> str:
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
 
 
 async def test_members_are_the_wanted_attempts(plane: ControlPlane) -> None:
@@ -73,8 +78,30 @@ async def test_a_permit_is_given_once_and_never_prolonged(plane: ControlPlane) -
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.json()["permit_until"] for answer in answers}) == 1
     await _kill_permit(plane, process_id)
-    again = await plane.report(process_id, "committing", token=token)
+    refused = await plane.report(process_id, "committing", token=token)  # a fresh URL gets no fresh permit
+    assert (refused.status_code, refused.json()["code"]) == (409, "commit_outlives_permit")
+    again = await plane.report(process_id, "committing", token=token, commit_expires_at=_in_seconds(-900))
     assert again.json()["permit_until"] < answers[0].json()["permit_until"]
+
+
+@pytest.mark.parametrize("seconds", [600, 130, None])
+async def test_no_permit_for_a_commit_that_outlives_it(plane: ControlPlane, seconds: int | None) -> None:
+    process_id = await plane.running()
+    token = token_of(process_id)
+    until = None if seconds is None else _in_seconds(seconds)
+    refused = await plane.report(process_id, "committing", token=token, commit_expires_at=until)
+    assert (refused.status_code, refused.json()["code"]) == (409, "commit_outlives_permit")
+    assert "LAKEMILL_PERMIT_SECONDS" in refused.json()["remedy"]
+    row = await plane.process(process_id)
+    assert (row["permit_token"], row["permit_until"]) == (None, None)
+    assert (await plane.report(process_id, "committing", token=token)).status_code == 200
+
+
+async def test_an_expiry_without_a_zone_is_malformed(plane: ControlPlane) -> None:
+    process_id = await plane.running()
+    naive = "2026-01-01T00:00:00"
+    answer = await plane.report(process_id, "committing", token=token_of(process_id), commit_expires_at=naive)
+    assert answer.json()["code"] == "validation_failed"
 
 
 async def test_a_permit_of_a_dead_attempt_holds_the_next_one_up(plane: ControlPlane) -> None:
@@ -204,6 +231,47 @@ async def test_a_zombies_commit_wins_over_an_end_that_waits(plane: ControlPlane)
     row = await plane.process(process_id)
     assert (row["state"], row["ending"], row["reason"]) == ("succeeded", None, None)
     assert (await plane.kinds(process_id)).count("ending") == 1
+
+
+async def test_what_was_sent_in_time_may_still_be_arriving(plane: ControlPlane) -> None:
+    process_id = await plane.running()
+    await plane.report(process_id, "committing", token=token_of(process_id))
+    await plane.failed(process_id, "action_raised")
+    just_over = func.now() - timedelta(seconds=plane.settings.clock_skew_seconds + COMMIT_DELIVERY_SECONDS / 2)
+    async with plane.db.transaction() as conn:
+        await conn.execute(update(processes).values(permit_until=just_over))
+    assert not await finish_pending(plane.db, plane.lake, process_id, settings=plane.settings)
+    await _kill_permit(plane, process_id)
+    assert await finish_pending(plane.db, plane.lake, process_id, settings=plane.settings)
+
+
+async def test_a_commit_after_the_end_is_told_indexed_and_changes_no_outcome(plane: ControlPlane) -> None:
+    process_id = await plane.running(callback_url="https://example.com/hook")
+    await plane.failed(process_id, "action_raised")
+    token = plane.lake.commit(place(), process_id)
+    with capture_logs() as logs:
+        answers = await asyncio.gather(*(plane.report(process_id, "succeeded") for _ in range(3)))
+    assert {answer.status_code for answer in answers} == {200}
+    told = [(entry["event"], entry["state"]) for entry in logs if entry["log_level"] == "critical"]
+    assert told == [("commit.after_the_end", "failed")] * 3
+    row = await plane.process(process_id)
+    assert (row["state"], row["reason"]["code"], row["artifact"]) == ("failed", "action_raised", None)
+    assert (await plane.kinds(process_id)).count("commit_after_end") == 1
+    (snapshot,) = await plane.rows(snapshots)
+    assert (snapshot["token"], snapshot["process_id"]) == (token, process_id)
+    assert len(await plane.rows(deliveries)) == 1
+    assert (await plane.get(f"/v1/processes/{process_id}")).status_code == 200
+    assert (await plane.submit()).json()["code"] == "version_already_published"
+
+
+async def test_somebody_elses_commit_after_the_end_is_no_alarm(plane: ControlPlane) -> None:
+    process_id = await plane.running()
+    await plane.failed(process_id, "action_raised")
+    plane.lake.commit(place(), uuid4())
+    with capture_logs() as logs:
+        assert (await plane.report(process_id, "succeeded")).status_code == 200
+    assert [entry for entry in logs if entry["log_level"] == "critical"] == []
+    assert "commit_after_end" not in await plane.kinds(process_id)
 
 
 async def test_without_a_last_look_at_the_lake_nothing_ends(plane: ControlPlane) -> None:

@@ -87,6 +87,10 @@ class _ScriptedPut:
     def __init__(self, lake: ScriptedLake, put: PresignedPut) -> None:
         self.lake, self.put = lake, put
 
+    @property
+    def expires_at(self) -> datetime:
+        return self.put.expires_at
+
     def send(self, body: bytes) -> PutOutcome:
         if not self.lake.steps:
             return self.put.send(body)

@@ -1,6 +1,7 @@
 """The runner from the write to the outcome: the audit of the folder, the permit, and every answer a PUT can have."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -8,10 +9,16 @@ import pytest
 
 from assets.errors import AlreadyPublishedError, CommitRefusedError
 from assets.verify import verify
+from contracts.commit import digest
 from contracts.reasons import ReasonCode
 from contracts.reports import Event
 from contracts.storage import commit_key, token_prefix
-from resources.control_plane import AttemptSupersededError, ControlPlaneUnavailableError, PermitHeldError
+from resources.control_plane import (
+    AttemptSupersededError,
+    ControlPlaneRefusedError,
+    ControlPlaneUnavailableError,
+    PermitHeldError,
+)
 from resources.lake import LakeAccessError, LakeUnavailableError, PutOutcome
 from tests.unit.runner_bench import (
     Bench,
@@ -32,6 +39,8 @@ def test_the_url_is_signed_before_the_permit_is_asked_for(bench: Bench) -> None:
     bench.run()
     assert signed_before == [1]
     assert bench.lake.presigned == [120]
+    asked = next(report for report in bench.control.reports if report.event is Event.COMMITTING)
+    assert asked.commit_expires_at == bench.clock.now + timedelta(seconds=120)
 
 
 def test_a_held_permit_is_waited_for_with_a_fresh_url(bench: Bench) -> None:
@@ -48,6 +57,16 @@ def test_a_permit_that_stays_held_is_given_up(bench: Bench) -> None:
         bench.run()
     assert sum(bench.clock.slept) <= 240
     assert bench.failure.code is ReasonCode.COMMIT_REFUSED
+    assert bench.published() is None
+
+
+def test_a_permit_that_is_refused_ends_the_attempt_with_its_words(bench: Bench) -> None:
+    words = "409 commit_outlives_permit: set the same LAKEMILL_PERMIT_SECONDS"
+    bench.control.refuse(Event.COMMITTING, ControlPlaneRefusedError(words))
+    with pytest.raises(CommitRefusedError):
+        bench.run()
+    assert bench.failure.code is ReasonCode.COMMIT_REFUSED
+    assert words in bench.failure.message
     assert bench.published() is None
 
 
@@ -140,6 +159,20 @@ def test_whoever_commits_second_has_lost(bench: Bench) -> None:
     assert winner is not None
     assert winner.provenance.process_id != bench.process_id
     assert verify(bench.lake, bench.home).ok
+
+
+def test_an_earlier_attempt_that_commits_first_is_the_processs_success(bench: Bench) -> None:
+    def attempt_1_wakes_up(send: Callable[[], PutOutcome]) -> PutOutcome:
+        bench.run(member=bench.member(attempt=1))
+        return send()
+
+    bench.lake.steps = [attempt_1_wakes_up]
+    published = bench.run(member=bench.member(attempt=2))
+    assert published.commit == bench.published()
+    assert published.commit.provenance.attempt == 1
+    assert published.digest == digest(bench.lake.get(commit_key(bench.home)) or b"")
+    assert bench.control.events[-1] is Event.SUCCEEDED
+    assert Event.FAILED not in bench.control.events
 
 
 def test_something_foreign_at_the_commit_is_never_ours(bench: Bench) -> None:
