@@ -116,11 +116,14 @@ def test_each_role_enters_its_own_database_only(stack: Stack) -> None:
         sql(stack, "LAKEMILL_DAGSTER_DATABASE_URL", "SELECT 1", database="lakemill")
 
 
-def test_the_reader_reads_dagster_and_changes_nothing(stack: Stack) -> None:
+def test_the_reader_reads_dagsters_runs_only_and_changes_nothing(stack: Stack) -> None:
     reader, owner = "LAKEMILL_DAGSTER_DATABASE_URL", {"user": "dagster"}
     owner["password"] = stack.env()["LAKEMILL_DAGSTER_PASSWORD"]
     sql(stack, reader, "CREATE TABLE IF NOT EXISTS runs (run_id text)", **owner)
+    sql(stack, reader, "CREATE TABLE IF NOT EXISTS event_logs (id int)", **owner)
     assert sql(stack, reader, "SELECT * FROM runs") == []
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        sql(stack, reader, "SELECT * FROM event_logs")
     with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
         sql(stack, reader, "DELETE FROM runs")
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
