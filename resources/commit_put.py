@@ -7,11 +7,12 @@ gives up what it cannot deliver in time (docs/decisions/0008-the-commit-and-its-
 
 import socket
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 import httpcore
@@ -21,6 +22,8 @@ from contracts.reports import COMMIT_DELIVERY_SECONDS
 _TIMEOUT = {"connect": 5.0, "write": float(COMMIT_DELIVERY_SECONDS), "read": 30.0}
 _CONNECT_RETRIES = 2
 _HEADERS_ROOM = 64 * 1024
+_TLS_READ_BYTES = 64 * 1024
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ def put_in_one_write(
             socket_options=_socket_options(len(body)),
         ) as connection:
             answer = connection.request("PUT", target, headers=headers, content=body, extensions={"timeout": _TIMEOUT})
-    except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as error:
+    except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, ssl.SSLError) as error:
         raise ConnectionError(type(error).__name__) from None
     return PutAnswer(answer.status, answer.content.decode("utf-8", "replace"))
 
@@ -110,10 +113,54 @@ class _OneWriteStream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        return _OneWriteStream(self._inner.start_tls(ssl_context, server_hostname, timeout))
+        return _TlsStream(self, ssl_context, server_hostname, timeout)
 
     def close(self) -> None:
         self._inner.close()
 
+
+class _TlsStream(httpcore.NetworkStream):
+    """TLS above a one-write stream. A TLS socket would write each record of 16 KiB by itself."""
+
+    def __init__(
+        self, wire: _OneWriteStream, ssl_context: ssl.SSLContext, server_hostname: str | None, timeout: float | None
+    ) -> None:
+        self._wire = wire
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = ssl_context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
+        try:
+            self._run(self._tls.do_handshake, timeout)
+        except ssl.SSLError:
+            wire.close()
+            raise
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        while buffer:
+            buffer = buffer[self._run(partial(self._tls.write, buffer), timeout) :]
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        try:
+            return self._run(partial(self._tls.read, max_bytes), timeout)
+        except ssl.SSLZeroReturnError:
+            return b""
+
+    def close(self) -> None:
+        self._wire.close()
+
     def get_extra_info(self, info: str) -> Any:
-        return self._inner.get_extra_info(info)
+        return self._tls if info == "ssl_object" else None
+
+    def _run(self, step: Callable[[], _Result], timeout: float | None) -> _Result:
+        while True:
+            try:
+                result = step()
+            except ssl.SSLWantReadError:
+                self._wire.write(self._outgoing.read(), timeout)
+                received = self._wire.read(_TLS_READ_BYTES, timeout)
+                if received:
+                    self._incoming.write(received)
+                else:
+                    self._incoming.write_eof()
+            else:
+                self._wire.write(self._outgoing.read(), timeout)
+                return result
