@@ -73,7 +73,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	version=$$($$java -version 2>&1 | sed -n 's/.*version "\(1\.\)\{0,1\}\([0-9]*\).*/\2/p'); \
 	test "$${version:-0}" -ge 17 || { echo "setup: Lakemill needs a Java 17 (or newer) runtime; install one (apt-get install openjdk-17-jre-headless), or set JAVA_HOME" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "setup: '$(PYTHON) -m venv' failed; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
-	@echo "Installing the locked packages into $(VENV) …"
+	@echo "Installing the locked packages into $(VENV), for about two minutes …"
 	@$(PIP) --require-hashes --no-deps -r requirements.lock
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
@@ -82,4 +82,4 @@ $(JARS): $(INSTALLED) deploy/jars/SHA256SUMS
 	@$(BIN)/lakemill setup
 	@touch $@
 
-.PHONY: help setup up down status demo test test-unit lint format bench lock clean
+.PHONY: help setup up down status demo test test-unit lint format bench schemas lock clean

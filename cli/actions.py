@@ -13,9 +13,9 @@ def list_actions() -> None:
 
     from assets.registry import registry
 
-    table = Table("action", "inputs", "output", "profile", "digest")
+    table = Table("action", "inputs", "output", box=None, padding=(0, 2, 0, 0))
     for action in registry():
-        table.add_row(action.name, " ".join(action.inputs), action.output, action.profile, action.digest[:12])
+        table.add_row(action.name, " ".join(action.inputs), action.output)
     Console().print(table)
 
 

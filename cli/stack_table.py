@@ -20,11 +20,11 @@ _COLOURS = {
 
 def status_table(rows: Iterable[ServerStatus]) -> Table:
     """Return one row for each server: name, state, address, seconds to ready, log file."""
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("server", "state", "address"):
         table.add_column(heading, no_wrap=True)
     table.add_column("ready in", justify="right", no_wrap=True)
-    table.add_column("log", overflow="fold")
+    table.add_column("log", no_wrap=True)
     for row in rows:
         state = f"[{_COLOURS[row.state]}]{row.state}[/]"
         table.add_row(row.name, state, row.address or "-", _seconds(row), relative(row.log))

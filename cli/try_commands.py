@@ -48,7 +48,14 @@ def listen(
     from cli.keys import secret_of
     from contracts.tenancy import DEFAULT_TENANT
 
-    with CallbackReceiver(secret_of(DEFAULT_TENANT), port) as receiver:
-        typer.echo(f"Listening on {receiver.url}", err=True)
+    secret = secret_of(DEFAULT_TENANT)
+    try:
+        listening = CallbackReceiver(secret, port)
+    except OSError as error:
+        raise typer.BadParameter(f"{error.strerror}; choose another one", param_hint="--port") from error
+    with listening as receiver:
+        typer.echo(f"Listening on http://127.0.0.1:{port}, any path.", err=True)
         for _ in range(count) if count else forever():
-            typer.echo(receiver.callbacks.get().model_dump_json(indent=1))
+            callback = receiver.callbacks.get()
+            typer.echo(f"The signature of the callback for {callback.data.process_id} is verified:", err=True)
+            typer.echo(callback.model_dump_json(indent=1))

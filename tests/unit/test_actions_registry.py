@@ -136,7 +136,8 @@ def test_sql_parameters_have_types_and_defaults(folder: Folder) -> None:
 def test_the_deployed_actions_stand_together() -> None:
     published = catalogue(registry(), load_profiles())
     by_name = {entry.name: entry for entry in published.actions}
-    assert {name: entry.dataset for name, entry in by_name.items()} == {
+    # What is shipped is there; an action that somebody adds edits no test.
+    assert {name: entry.dataset for name, entry in by_name.items()}.items() >= {
         "aggregate_revenue": "revenue",
         "aggregate_revenue_sql": "revenue_sql",
         "daily_delays": "daily_delays",
@@ -144,7 +145,7 @@ def test_the_deployed_actions_stand_together() -> None:
         "ingest_flights": "flights",
         "ingest_lineitem": "lineitem",
         "ingest_orders": "orders",
-    }
+    }.items()
     assert by_name["ingest_flights"].inputs == {}
     assert by_name["daily_delays"].inputs == {"flights": "flights"}
     assert (
