@@ -39,7 +39,7 @@ class Publisher:
         """
         put = self._permitted(commit.coordinate, ask_permit)
         crash_point("P1")
-        published = self._settle(commit, put)
+        published = self._settle(commit.model_copy(update={"committed_at": self.clock()}), put)
         crash_point("J6")
         return published
 
