@@ -44,7 +44,7 @@ class TimelineEntry(_Frozen):
 
 
 class Blocked(_Frozen):
-    """Why a process does not go on right now. ``position`` counts the processes before it, when that is known."""
+    """Why a process does not go on right now. ``position``: the tenant's own processes released before it."""
 
     code: str
     message: str

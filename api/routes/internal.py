@@ -24,7 +24,9 @@ _Model = TypeVar("_Model", bound=BaseModel)
     REPORT_PATH,
     response_model=ReportAnswer,
     openapi_extra={"requestBody": request_body(Report)},
-    responses=responses(*_REFUSALS, "not_found", "attempt_superseded", "permit_held", "lake_unavailable"),
+    responses=responses(
+        *_REFUSALS, "not_found", "attempt_superseded", "permit_held", "commit_outlives_permit", "lake_unavailable"
+    ),
 )
 async def report(body: Annotated[bytes, Depends(signed_body(MAX_REPORT_BYTES))], ports: Ports) -> Response:
     """Take in what a run reports."""
