@@ -56,6 +56,9 @@ bench: setup ## measure: NAME=submit [JSON=FILE]
 	@test -n "$(NAME)" || { echo "bench: name one, for example 'make bench NAME=submit'" >&2; exit 2; }
 	@$(BIN)/python -m bench.$(NAME) $(JSON) $(ARGS)
 
+audit: setup ## look the locked packages up among the known vulnerabilities (needs the network)
+	@$(BIN)/pip-audit -r requirements.lock --disable-pip --require-hashes
+
 schemas: setup ## write contracts/schemas anew from the models
 	@$(BIN)/python -m cli.schemas
 
@@ -82,4 +85,4 @@ $(JARS): $(INSTALLED) deploy/jars/SHA256SUMS
 	@$(BIN)/lakemill setup
 	@touch $@
 
-.PHONY: help setup up down status demo test test-unit lint format bench schemas lock clean
+.PHONY: help setup up down status demo test test-unit lint format audit bench schemas lock clean

@@ -113,7 +113,7 @@ def decide(subject: Subject, cursors: Cursors, run: RunStatus | None, *, runs_kn
 
 
 def resend_delay(earlier: int) -> timedelta:
-    """Return how long a record that was lost ``earlier`` times before waits in the outbox."""
+    """Return how long a record that was resent ``earlier`` times before waits in the outbox."""
     return timedelta(seconds=RESEND_SECONDS[min(earlier, len(RESEND_SECONDS) - 1)])
 
 

@@ -226,7 +226,7 @@ async def _resend(conn: AsyncConnection, seen: RowMapping) -> bool:
         return False
     events = process_events.c
     earlier = select(func.count()).where(
-        events.process_id == row["id"], events.attempt == row["attempt"], events.kind == "record_lost"
+        events.process_id == row["id"], events.attempt == row["attempt"], events.kind == "resent"
     )
     delay = resend_delay((await conn.execute(earlier)).scalar_one())
     blank = dict.fromkeys(("released_at", "topic_id", "log_partition", "log_offset"))
@@ -234,5 +234,5 @@ async def _resend(conn: AsyncConnection, seen: RowMapping) -> bool:
     await conn.execute(change.values(**blank, not_before=func.now() + delay, updated_at=func.now()))
     await enqueue(conn, row["id"], row["attempt"])
     place = {"topic_id": row["topic_id"], "partition": row["log_partition"], "offset": row["log_offset"]}
-    await note(conn, row, kind="record_lost", actor=ACTOR, detail={**place, "again_in_seconds": delay.total_seconds()})
+    await note(conn, row, kind="resent", actor=ACTOR, detail={**place, "again_in_seconds": delay.total_seconds()})
     return True

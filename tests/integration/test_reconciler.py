@@ -137,7 +137,7 @@ async def test_a_lost_record_goes_out_again_with_growing_patience(rig: Rig, sett
     await rig.persist(released["log_offset"] + 2, log.topic_id)
     assert await rig.run() == 1
     assert await release_once(rig.db, log, settings) == 0
-    lost = [event["detail"] for event in await events(rig.db, process_id) if event["kind"] == "record_lost"]
+    lost = [event["detail"] for event in await events(rig.db, process_id) if event["kind"] == "resent"]
     assert [detail["again_in_seconds"] for detail in lost] == list(RESEND_SECONDS[:2])
 
 
