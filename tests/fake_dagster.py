@@ -6,34 +6,40 @@ from uuid import UUID
 
 from contracts.messages import RunStatus
 from resources.dagster_events import DagsterEventsError
-from resources.dagster_runs import DagsterRunsUnavailableError
+from resources.dagster_runs import OVER, DagsterRunsUnavailableError, RunState
+
+_DEAD = {RunState.FAILURE, RunState.CANCELED}
+_NOT_BEGUN = {RunState.NOT_STARTED, RunState.QUEUED, RunState.STARTING}
 
 
 class FakeRuns:
     """Dagster's run storage; ``is_away`` makes it unreadable."""
 
     def __init__(self) -> None:
-        self.runs: dict[UUID, RunStatus] = {}
-        self._by_id: dict[str, RunStatus] = {}
+        self._runs: dict[tuple[UUID, str], RunStatus] = {}  # in the order of their creation
         self.is_away = False
 
-    def add(self, launch_id: UUID, status: str, run_id: str = "run-1") -> None:
-        now = datetime.now(UTC)
-        run = RunStatus(run_id=run_id, status=status, started_at=now, ended_at=now, url="http://ui/r")
-        self.runs[launch_id] = self._by_id[run_id] = run
+    def add(self, launch_id: UUID, status: str, run_id: str = "run-1", *, ended_at: datetime | None = None) -> None:
+        """Add a run, or change its status. What is over has ended at ``ended_at``, or else now."""
+        end = (ended_at or datetime.now(UTC)) if status in OVER else None
+        start = None if status in _NOT_BEGUN else end or datetime.now(UTC)
+        run = RunStatus(run_id=run_id, status=status, started_at=start, ended_at=end, url="http://ui/r")
+        self._runs[launch_id, run_id] = run
 
     async def runs_of_launches(self, launch_ids: Collection[UUID]) -> dict[UUID, RunStatus]:
         self._answer()
-        return {launch_id: self.runs[launch_id] for launch_id in launch_ids if launch_id in self.runs}
+        asked = [(launch, run) for (launch, _), run in self._runs.items() if launch in launch_ids]
+        return dict(sorted(asked, key=lambda found: found[1].status != RunState.NOT_STARTED))  # the last one counts
 
     async def runs_of_ids(self, run_ids: Collection[str]) -> dict[str, RunStatus]:
         self._answer()
-        return {run_id: self._by_id[run_id] for run_id in run_ids if run_id in self._by_id}
+        return {run_id: run for (_, run_id), run in self._runs.items() if run_id in run_ids}
 
     async def dead_since(self, moment: datetime) -> list[tuple[UUID, RunStatus]]:
         self._answer()
-        dead = {"FAILURE", "CANCELED"}
-        return [(launch, run) for launch, run in self.runs.items() if run.status in dead and moment < datetime.now(UTC)]
+        ended = [(run.ended_at, launch, run) for (launch, _), run in self._runs.items() if run.status in _DEAD]
+        dead = [(end, launch, run) for end, launch, run in ended if end and end > moment]
+        return [(launch, run) for _, launch, run in sorted(dead, key=lambda found: found[0], reverse=True)]
 
     def _answer(self) -> None:
         if self.is_away:

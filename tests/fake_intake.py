@@ -1,6 +1,6 @@
 """The control plane as the sensor meets it, as a fake that answers what the records ask for."""
 
-from uuid import UUID, uuid4
+from uuid import UUID, uuid5
 
 from contracts.intake import IntakeAnswer, IntakeRequest, Launch, LogRecord, RecordAnswer, Verdict
 from contracts.reports import Catalogue, LaunchMembers, Report, ReportAnswer
@@ -35,7 +35,7 @@ class FakeControlPlane:
             action=action,
             entity_id=entity,
             data_version="v1",
-            process_id=uuid4(),
+            process_id=uuid5(UUID(launch_id), action),
             attempt=1,
         )
         return RecordAnswer(position=record.position, verdict=Verdict.LAUNCH, launch=launch)
