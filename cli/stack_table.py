@@ -20,14 +20,14 @@ _COLOURS = {
 
 def status_table(rows: Iterable[ServerStatus]) -> Table:
     """Return one row for each server: name, state, address, seconds to ready, log file."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    rows = list(rows)
+    # One folder holds every log; naming it once, below, keeps the table within 80 columns.
+    caption = f"logs are in {relative(str(Path(rows[0].log).parent))}" if rows else ""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), caption=caption, caption_justify="left")
     for heading in ("server", "state", "address"):
         table.add_column(heading, no_wrap=True)
     table.add_column("ready in", justify="right", no_wrap=True)
-    rows = list(rows)
-    # One folder holds every log; naming it once keeps the table within 80 columns.
-    folder = relative(str(Path(rows[0].log).parent)) if rows else ""
-    table.add_column(f"log in {folder}", no_wrap=True)
+    table.add_column("log", no_wrap=True)
     for row in rows:
         state = f"[{_COLOURS[row.state]}]{row.state}[/]"
         table.add_row(row.name, state, row.address or "-", _seconds(row), Path(row.log).name)

@@ -24,6 +24,7 @@ from deploy.local.status import ServerStatus, State
 from deploy.local.stopping import stop, stop_all
 
 DEFAULT_BASE_PORT = 8400
+_PORT_SECONDS = 10.0
 _STATE = ("run", "logs", "postgres", "kafka", "s3", "dagster", "worker.heartbeat", ENV_FILE)
 """What ``purge`` removes: everything but the jars, which are no state."""
 
@@ -89,6 +90,7 @@ class Stack:
         """Stop one server if it lives, and start it. Raises UnknownServerError, StackError when no stack is up."""
         with command_lock(self.state_dir):
             self._stop_one(self._record(name))
+            self._wait_for_ports(name)
             self.ports.check_free(name)
             site = self._site()
             (server,) = (node for node in plan(site) if node.name == name)
@@ -152,6 +154,12 @@ class Stack:
         self._records.mark_stopping(record)
         stop([record], reap=self._reap)
         self._records.remove(record.name)
+
+    def _wait_for_ports(self, name: str) -> None:
+        # A killed process is gone before its last thread has let go of its sockets.
+        deadline = time.monotonic() + _PORT_SECONDS
+        while self.ports.taken(name) and time.monotonic() < deadline:
+            time.sleep(0.05)
 
     def _refuse_second_start(self) -> None:
         alive = [record.name for record in self._records.all() if leader(record)]
