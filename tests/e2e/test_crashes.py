@@ -102,7 +102,8 @@ def test_run_killed(world: World, point: str, attempts: int) -> None:
     assert process["state"] == State.SUCCEEDED, process
     assert process["attempt"] == attempts
     world.assert_one_outcome(process_id, target)
-    assert len(world.token_folders(target)) == attempts
+    # Killed before it writes, the first attempt leaves no folder.
+    assert len(world.token_folders(target)) == (1 if point == "J2" else attempts)
 
 
 def test_api_killed_before_its_answer(world: World) -> None:
