@@ -18,7 +18,7 @@ PYTHON = $(shell for python in python3.13 python3.12 python3.11 python3; do \
 ##@ Use
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-	  /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	  /^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(JARS) ## create .venv, install the locked packages, fetch the jars (instant when done)
 	@:
@@ -41,6 +41,10 @@ test: setup lint ## run the linters and every test, on the embedded stack
 
 test-unit: setup ## run the unit tests: no server, seconds
 	@$(BIN)/python -m pytest tests/unit tests/test_architecture.py $(ARGS)
+
+test-k8s: setup ## run the tests that need a cluster: KUBECONFIG, IMAGE_LOADER (a command that loads an image archive)
+	@test -n "$$KUBECONFIG" -a -n "$$IMAGE_LOADER" || { echo "test-k8s: set KUBECONFIG and IMAGE_LOADER" >&2; exit 2; }
+	@$(BIN)/python -m pytest -m k8s $(ARGS)
 
 lint: setup ## check style, types and import directions
 	$(BIN)/ruff check .
@@ -85,4 +89,4 @@ $(JARS): $(INSTALLED) deploy/jars/SHA256SUMS
 	@$(BIN)/lakemill setup
 	@touch $@
 
-.PHONY: help setup up down status demo test test-unit lint format audit bench schemas lock clean
+.PHONY: help setup up down status demo test test-unit test-k8s lint format audit bench schemas lock clean

@@ -7,7 +7,7 @@ the control plane never holds a Spark setting, and the compute plane never holds
 import os
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -41,6 +41,12 @@ class KafkaSettings(_Settings):
     kafka_bootstrap: str = "127.0.0.1:8403"
     kafka_topic: str = "lakemill.processes"
     kafka_max_record_bytes: int = 1_048_576
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_ca_file: Path | None = None
+    """PEM file of the authority that signed the brokers' certificates; the system's own ones when unset."""
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    kafka_sasl_username: str | None = None
+    kafka_sasl_password: SecretStr | None = None
 
 
 class PlaneLinkSettings(_Settings):
@@ -96,6 +102,16 @@ class ComputeSettings(LakeSettings, KafkaSettings, PlaneLinkSettings):
     spark_archive: Path | None = None
     """Class-data archive (AppCDS) for the driver's JVM; a JVM that it does not fit ignores it."""
     spark_master: str = "local[*]"
+    """``local[n]``, or ``k8s://https://…``: then the executors are pods, and the settings below say where and how."""
+    pod_name: str | None = None
+    pod_namespace: str | None = None
+    pod_ip: str | None = None
+    """This very pod, from the downward API: the driver's address, and the owner of the executors."""
+    executor_service_account: str = "default"
+    executor_template: Path = Path("/etc/lakemill/executor-template.yaml")
+    """The pod that every executor begins as: security context, volumes, where it may run."""
+    executor_start_seconds: float = Field(120.0, gt=0)
+    """How long a run waits for its first executor before it asks the cluster why there is none, and fails."""
     profiles_file: Path = Path(__file__).parent.parent / "deploy" / "profiles.toml"
     poll_seconds: float = Field(20.0, gt=0, le=40)
     """How long one sensor tick waits for records; the tick must end well within Dagster's 60 s."""
