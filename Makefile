@@ -11,6 +11,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 JARS := $(or $(LAKEMILL_STATE_DIR),.lakemill)/jars/.checked
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
+LOCK = $(BIN)/uv pip compile --no-strip-extras --universal --generate-hashes --no-annotate --no-header \
+  --no-emit-index-url --no-emit-find-links --unsafe-package lakemill
 # The first of these that is new enough; choose another one with PYTHON=…
 PYTHON = $(shell for python in python3.13 python3.12 python3.11 python3; do \
   $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
@@ -60,15 +62,19 @@ bench: setup ## measure: NAME=submit [JSON=FILE]
 	@test -n "$(NAME)" || { echo "bench: name one, for example 'make bench NAME=submit'" >&2; exit 2; }
 	@$(BIN)/python -m bench.$(NAME) $(JSON) $(ARGS)
 
+images: ## build the two images: IMAGES, BUILD_FLAGS, SAVE=folder for archives (deploy/images/build)
+	@deploy/images/build $(SAVE)
+
 audit: setup ## look the locked packages up among the known vulnerabilities (needs the network)
 	@$(BIN)/pip-audit -r requirements.lock --disable-pip --require-hashes
 
 schemas: setup ## write contracts/schemas anew from the models
 	@$(BIN)/python -m cli.schemas
 
-lock: setup ## resolve requirements.lock anew from pyproject.toml
-	$(BIN)/uv pip compile --extra dev --no-strip-extras --universal --generate-hashes --no-annotate --no-header \
-	  --no-emit-index-url --no-emit-find-links --unsafe-package lakemill -o requirements.lock pyproject.toml
+lock: setup ## resolve requirements.lock anew from pyproject.toml, and each image's part of it
+	$(LOCK) --extra dev -o requirements.lock pyproject.toml
+	for image in control compute training; do \
+	  $(LOCK) --extra $$image --constraint requirements.lock -o deploy/images/$$image.lock pyproject.toml; done
 
 clean: ## stop the stack and remove everything that was made here, its state included
 	@test ! -x $(BIN)/lakemill || $(BIN)/lakemill down
@@ -89,4 +95,4 @@ $(JARS): $(INSTALLED) deploy/jars/SHA256SUMS
 	@$(BIN)/lakemill setup
 	@touch $@
 
-.PHONY: help setup up down status demo test test-unit test-k8s lint format audit bench schemas lock clean
+.PHONY: help setup up down status demo test test-unit test-k8s lint format audit bench images schemas lock clean

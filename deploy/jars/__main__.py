@@ -1,20 +1,37 @@
-"""``python -m deploy.jars``: print the difference between ivy.xml and SHA256SUMS; ``--renew`` writes it down."""
+"""``python -m deploy.jars``: the jars of ivy.xml.
 
+Without options: print the difference to SHA256SUMS; ``--renew`` writes it down. ``--into FOLDER --only spark`` fetches
+one folder of them, checked, as an image build does.
+"""
+
+import argparse
 import sys
 import tempfile
 from pathlib import Path
 
 from deploy.jars.java import find_java
-from deploy.jars.retrieve import SUMS_FILE, differences, present_sums, read_sums, run_ivy
+from deploy.jars.retrieve import SUMS_FILE, differences, ensure_jars, present_sums, read_sums, run_ivy
 
 
 def main(arguments: list[str]) -> int:
-    """Fetch everything afresh and compare. Returns 0 when nothing differs or the difference was written."""
+    """Fetch or compare. Returns 0 when what lies there now is what is checked in."""
+    parser = argparse.ArgumentParser(prog="deploy.jars")
+    parser.add_argument("--renew", action="store_true")
+    parser.add_argument("--into", type=Path)
+    parser.add_argument("--only", choices=("spark", "broker"))
+    options = parser.parse_args(arguments)
+    if options.into:
+        ensure_jars(options.into, find_java(), only=options.only)
+        return 0
+    return _compare(renew=options.renew)
+
+
+def _compare(*, renew: bool) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         present = present_sums(run_ivy(Path(scratch), find_java()))
     changes = list(differences(read_sums() if SUMS_FILE.exists() else {}, present))
     sys.stdout.writelines(f"{line}\n" for line in changes)
-    if changes and "--renew" in arguments:
+    if changes and renew:
         SUMS_FILE.write_text("".join(f"{digest}  {name}\n" for name, digest in present.items()))
         return 0
     return 1 if changes else 0

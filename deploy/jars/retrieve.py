@@ -58,19 +58,19 @@ def differences(wanted: Mapping[str, str], present: Mapping[str, str]) -> Iterat
             yield f"{name} has SHA-256 {present[name][:12]}… instead of {wanted[name][:12]}…"
 
 
-def ensure_jars(folder: Path, java: Path, *, mirror: str | None = None) -> bool:
+def ensure_jars(folder: Path, java: Path, *, mirror: str | None = None, only: str | None = None) -> bool:
     """Make ``folder`` (``spark/`` and ``broker/``) hold exactly the checked-in jars; True when it had to fetch them.
 
-    ``mirror`` is the address of a Maven repository to use instead of Maven Central.
+    ``mirror`` is the address of a Maven repository to use instead of Maven Central; ``only`` is one of the two folders.
 
     Raises JarMismatchError, leaving ``folder`` as it was, when a fetched jar differs; JarDownloadError without network.
     """
-    wanted = read_sums()
+    wanted = {name: digest for name, digest in read_sums().items() if only in {None, name.split("/")[0]}}
     if not list(differences(wanted, present_sums(folder))):
         return False
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="jars-") as scratch:
-        fetched = run_ivy(Path(scratch), java, mirror=mirror)
+        fetched = run_ivy(Path(scratch), java, mirror=mirror, only=only)
         wrong = list(differences(wanted, present_sums(fetched)))
         if wrong:
             raise JarMismatchError(
@@ -83,7 +83,7 @@ def ensure_jars(folder: Path, java: Path, *, mirror: str | None = None) -> bool:
     return True
 
 
-def run_ivy(scratch: Path, java: Path, *, mirror: str | None = None) -> Path:
+def run_ivy(scratch: Path, java: Path, *, mirror: str | None = None, only: str | None = None) -> Path:
     """Fetch every jar into ``scratch/out/{spark,broker}`` and return that folder. Raises JarDownloadError."""
     out = scratch / "out"
     source = mirror or "Maven Central"
@@ -97,6 +97,7 @@ def run_ivy(scratch: Path, java: Path, *, mirror: str | None = None) -> Path:
         *("-ivy", str(HERE / "ivy.xml")),
         *("-retrieve", f"{out}/[conf]/[artifact]-[revision](-[classifier]).[ext]"),
         *("-types", "jar", "bundle"),
+        *(("-confs", only) if only else ()),
     ]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_IVY_SECONDS)
