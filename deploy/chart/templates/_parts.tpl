@@ -1,0 +1,165 @@
+{{/*
+What a container works with, by parts. A part is named once per container and brings environment, mounts and volumes:
+  link        the API's address and the key that signs calls to it
+  control     the control plane's database, Dagster's for reading, and the limits
+  dagster     Dagster's own database
+  kafka       the log                          s3         the object store
+  instance    dagster.yaml                     instance-read-only  the same, without the launcher
+  workspace   where the code location is       profiles   profiles.toml and images.toml
+  executor    the executors' pod template      scratch    room for Spark's local files
+*/}}
+{{- define "lakemill.fromSecret" -}}
+- {name: {{ index . 0 }}, valueFrom: {secretKeyRef: {name: {{ index . 1 }}, key: {{ index . 2 }}}}}
+{{- end }}
+{{- define "lakemill.plain" -}}
+- {name: {{ index . 0 }}, value: {{ index . 1 | toString | quote }}}
+{{- end }}
+
+{{- define "lakemill.postgresqlCaFile" -}}
+/etc/lakemill-tls/postgresql/{{ .Values.postgresql.ca.key }}
+{{- end }}
+
+{{/* {root, parts, env}: a container's environment. The lines of .env come last but for extraEnv. */}}
+{{- define "lakemill.env" -}}
+{{- range .parts }}
+{{- if has . (list "link" "control" "dagster" "kafka" "s3" "scratch") }}
+{{ include (printf "lakemill.env.%s" .) $.root }}
+{{- else if hasPrefix "instance" . }}
+{{ include "lakemill.env.instance" $.root }}
+{{- end }}
+{{- end }}
+{{- if and .root.Values.postgresql.ca.secret (or (has "control" .parts) (has "dagster" .parts)) }}
+{{ include "lakemill.plain" (list "PGSSLROOTCERT" (include "lakemill.postgresqlCaFile" .root)) }}
+{{- end }}
+{{- range .env }}
+{{ include "lakemill.plain" . }}
+{{- end }}
+{{- with .root.Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "lakemill.env.link" -}}
+{{ include "lakemill.plain" (list "LAKEMILL_API_URL" (printf "http://%s-api:8400" (include "lakemill.fullname" .))) }}
+{{ include "lakemill.fromSecret" (list "LAKEMILL_INTERNAL_SECRET" .Values.internalSecret.secret .Values.internalSecret.key) }}
+{{- end }}
+
+{{- define "lakemill.env.control" -}}
+{{- with .Values.postgresql }}
+{{- include "lakemill.fromSecret" (list "LAKEMILL_DATABASE_URL" .control.secret .control.key) }}
+{{ include "lakemill.fromSecret" (list "LAKEMILL_DAGSTER_DATABASE_URL" .dagsterReader.secret .dagsterReader.key) }}
+{{- end }}
+{{ include "lakemill.plain" (list "LAKEMILL_DAGSTER_URL" (printf "http://%s-webserver:3000" (include "lakemill.fullname" .))) }}
+{{ include "lakemill.plain" (list "LAKEMILL_MAX_IN_FLIGHT" .Values.limits.maxInFlight) }}
+{{ include "lakemill.plain" (list "LAKEMILL_MAX_ATTEMPTS" .Values.limits.maxAttempts) }}
+{{- with .Values.callbacks.allow }}
+{{ include "lakemill.plain" (list "LAKEMILL_CALLBACK_ALLOW" (join "," .)) }}
+{{- end }}
+{{- end }}
+
+{{- define "lakemill.env.dagster" -}}
+{{ include "lakemill.fromSecret" (list "DAGSTER_POSTGRES_URL" .Values.postgresql.dagster.secret .Values.postgresql.dagster.key) }}
+{{- end }}
+
+{{- define "lakemill.env.kafka" -}}
+{{- with .Values.kafka }}
+{{- include "lakemill.plain" (list "LAKEMILL_KAFKA_BOOTSTRAP" .bootstrap) }}
+{{ include "lakemill.plain" (list "LAKEMILL_KAFKA_TOPIC" .topic) }}
+{{ include "lakemill.plain" (list "LAKEMILL_KAFKA_SECURITY_PROTOCOL" .securityProtocol) }}
+{{- if hasPrefix "SASL" .securityProtocol }}
+{{ include "lakemill.plain" (list "LAKEMILL_KAFKA_SASL_MECHANISM" .sasl.mechanism) }}
+{{ include "lakemill.fromSecret" (list "LAKEMILL_KAFKA_SASL_USERNAME" .sasl.secret .sasl.usernameKey) }}
+{{ include "lakemill.fromSecret" (list "LAKEMILL_KAFKA_SASL_PASSWORD" .sasl.secret .sasl.passwordKey) }}
+{{- end }}
+{{- if .ca.secret }}
+{{ include "lakemill.plain" (list "LAKEMILL_KAFKA_CA_FILE" (printf "/etc/lakemill-tls/kafka/%s" .ca.key)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The AWS_ names are for what reads no setting of ours: Dagster's log manager, and the token exchange. */}}
+{{- define "lakemill.env.s3" -}}
+{{- with .Values.s3 }}
+{{- include "lakemill.plain" (list "LAKEMILL_LAKE_BUCKET" .buckets.lake) }}
+{{ include "lakemill.plain" (list "LAKEMILL_LANDING_BUCKET" .buckets.landing) }}
+{{ include "lakemill.plain" (list "LAKEMILL_S3_REGION" .region) }}
+{{ include "lakemill.plain" (list "AWS_DEFAULT_REGION" .region) }}
+{{- if .endpoint }}
+{{ include "lakemill.plain" (list "LAKEMILL_S3_ENDPOINT" .endpoint) }}
+{{- end }}
+{{- with .credentials }}{{ if .secret }}
+{{ include "lakemill.fromSecret" (list "LAKEMILL_S3_ACCESS_KEY" .secret .accessKeyKey) }}
+{{ include "lakemill.fromSecret" (list "LAKEMILL_S3_SECRET_KEY" .secret .secretKeyKey) }}
+{{ include "lakemill.fromSecret" (list "AWS_ACCESS_KEY_ID" .secret .accessKeyKey) }}
+{{ include "lakemill.fromSecret" (list "AWS_SECRET_ACCESS_KEY" .secret .secretKeyKey) }}
+{{- end }}{{ end }}
+{{- end }}
+{{ include "lakemill.plain" (list "LAKEMILL_PERMIT_SECONDS" .Values.limits.permitSeconds) }}
+{{- include "lakemill.env.webIdentity" . }}
+{{- end }}
+
+{{- define "lakemill.env.webIdentity" }}
+{{- with .Values.s3.webIdentity.roleArn }}
+{{ include "lakemill.plain" (list "AWS_ROLE_ARN" .) }}
+{{ include "lakemill.plain" (list "AWS_WEB_IDENTITY_TOKEN_FILE" "/var/run/secrets/lakemill-s3/token") }}
+{{- end }}
+{{- end }}
+
+{{- define "lakemill.env.instance" -}}
+{{ include "lakemill.plain" (list "DAGSTER_HOME" "/etc/dagster") }}
+{{ include "lakemill.plain" (list "DAGSTER_KEEP_CONNECTIONS" 10) }}
+{{- end }}
+
+{{- define "lakemill.env.scratch" -}}
+{{ include "lakemill.plain" (list "SPARK_LOCAL_DIRS" "/var/lakemill/spark") }}
+{{ include "lakemill.plain" (list "TMPDIR" "/var/lakemill/spark") }}
+{{- end }}
+
+{{/* {root, parts}: a container's mounts. The root file system is read-only, so /tmp is always one of them. */}}
+{{- define "lakemill.mounts" -}}
+- {name: tmp, mountPath: /tmp}
+{{- range .parts }}
+{{- if hasPrefix "instance" . }}
+- {name: {{ . }}, mountPath: /etc/dagster, readOnly: true}
+{{- else if eq . "workspace" }}
+- {name: workspace, mountPath: /etc/lakemill, readOnly: true}
+{{- else if eq . "profiles" }}
+- {name: profiles, mountPath: /app/deploy/profiles.toml, subPath: profiles.toml, readOnly: true}
+- {name: profiles, mountPath: /app/deploy/images.toml, subPath: images.toml, readOnly: true}
+{{- else if eq . "executor" }}
+- {name: executor, mountPath: /etc/lakemill, readOnly: true}
+{{- else if eq . "scratch" }}
+- {name: spark-local-dir-1, mountPath: /var/lakemill/spark}
+{{- else if and (eq . "kafka") $.root.Values.kafka.ca.secret }}
+- {name: kafka-ca, mountPath: /etc/lakemill-tls/kafka, readOnly: true}
+{{- else if and (eq . "s3") $.root.Values.s3.webIdentity.roleArn }}
+- {name: s3-token, mountPath: /var/run/secrets/lakemill-s3, readOnly: true}
+{{- end }}
+{{- end }}
+{{- if and .root.Values.postgresql.ca.secret (or (has "control" .parts) (has "dagster" .parts)) }}
+- {name: postgresql-ca, mountPath: /etc/lakemill-tls/postgresql, readOnly: true}
+{{- end }}
+{{- end }}
+
+{{/* {root, parts}: the volumes of those mounts. Spark takes a volume named spark-local-dir-… for its local files. */}}
+{{- define "lakemill.volumes" -}}
+{{- $name := include "lakemill.fullname" .root -}}
+- {name: tmp, emptyDir: {sizeLimit: 1Gi}}
+{{- range .parts }}
+{{- if has . (list "instance" "instance-read-only" "workspace" "profiles" "executor") }}
+- {name: {{ . }}, configMap: {name: {{ $name }}-{{ . }}}}
+{{- else if eq . "scratch" }}
+- {name: spark-local-dir-1, emptyDir: {sizeLimit: {{ $.root.Values.launching.scratchSize }}}}
+{{- else if and (eq . "kafka") $.root.Values.kafka.ca.secret }}
+- {name: kafka-ca, secret: {secretName: {{ $.root.Values.kafka.ca.secret }}}}
+{{- else if and (eq . "s3") $.root.Values.s3.webIdentity.roleArn }}
+- name: s3-token
+  projected:
+    sources:
+    - serviceAccountToken: {path: token, audience: {{ $.root.Values.s3.webIdentity.audience }}, expirationSeconds: 3600}
+{{- end }}
+{{- end }}
+{{- if and .root.Values.postgresql.ca.secret (or (has "control" .parts) (has "dagster" .parts)) }}
+- {name: postgresql-ca, secret: {secretName: {{ .root.Values.postgresql.ca.secret }}}}
+{{- end }}
+{{- end }}
