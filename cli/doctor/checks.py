@@ -1,0 +1,14 @@
+"""All checks, in the order they are made: what others rest on comes first."""
+
+from cli.doctor import callbacks, cluster, contract, images, kafka, postgres, storage
+from cli.doctor.check import Check
+
+ALL: tuple[Check, ...] = (
+    *postgres.CHECKS,
+    *kafka.CHECKS,
+    *storage.CHECKS,
+    *contract.CHECKS,
+    *cluster.CHECKS,
+    *images.CHECKS,
+    *callbacks.CHECKS,
+)

@@ -1,0 +1,241 @@
+"""The control plane's database, and Dagster's as the control plane reads it."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import parse_qs, urlsplit
+
+from pydantic import SecretStr
+
+from cli.doctor.check import Check, Group, Result, failed, passed, warned
+from cli.doctor.site import Site
+from cli.doctor.storage import SKEW_FAIL_SECONDS, SKEW_WARN_SECONDS, clock_result
+from contracts.problems import LakemillError
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+OLDEST = 14
+_PRIVILEGES = {"": ("SELECT", "INSERT"), "processes": ("UPDATE",), "outbox": ("UPDATE", "DELETE")}
+"""What the statements in ``control/`` need: of every table, and of some beside that."""
+_WRITING = "INSERT", "UPDATE", "DELETE", "TRUNCATE"
+_Answer = TypeVar("_Answer")
+
+
+class PostgresError(LakemillError):
+    """PostgreSQL refuses us, or a question."""
+
+
+def _server(site: Site) -> Result:
+    async def ask(conn: "AsyncConnection") -> tuple[int, str, bool]:
+        number, name = await _scalar(conn, "SHOW server_version_num"), await _scalar(conn, "SHOW server_version")
+        return int(number), str(name), bool(await _scalar(conn, "SELECT pg_is_in_recovery()"))
+
+    number, name, is_standby = _ask(site.control.database_url, ask)
+    if is_standby:
+        return failed(f"PostgreSQL {name}: this is a standby, which takes no writes")
+    told = f"PostgreSQL {name}"
+    return passed(told) if number >= OLDEST * 10_000 else failed(f"{told} is older than {OLDEST}")
+
+
+def _migrated(site: Site) -> Result:
+    there, ours = _ask(site.control.database_url, _revision), _head()
+    if there == ours:
+        return passed(f"the tables are at revision {ours}, as this version wants them")
+    return failed(f"the tables are at revision {there or 'none'}; this version wants {ours}")
+
+
+def _privileges(site: Site) -> Result:
+    async def ask(conn: "AsyncConnection") -> tuple[bool, list[str]]:
+        may_create = await _scalar(conn, "SELECT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)")
+        return bool(may_create), [] if await _revision(conn) is None else await _missing_privileges(conn)
+
+    may_create, missing = _ask(site.control.database_url, ask)
+    if missing:
+        return failed(f"our role lacks {', '.join(missing)}")
+    if may_create:
+        return passed("our role reads and writes every table, and may create in its schema")
+    if _ask(site.control.database_url, _revision) is None:
+        return failed("there are no tables yet, and our role may not create in its schema")
+    return passed("our role reads and writes every table; it may not create, so migrations need another role")
+
+
+def _tls(site: Site) -> Result:
+    async def ask(conn: "AsyncConnection") -> str | None:
+        query = "SELECT CASE WHEN ssl THEN version END FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+        found: str | None = await _scalar(conn, query)
+        return found
+
+    version = _ask(site.control.database_url, ask)
+    if version is None:
+        return warned("the connection is not encrypted: passwords and rows can be read on the way")
+    mode = parse_qs(urlsplit(site.control.database_url.get_secret_value()).query).get("ssl", ["prefer"])[-1]
+    if mode != "verify-full":
+        return warned(f"{version}, but with ssl={mode} nobody checks that this is the right server")
+    return passed(f"{version}; the server's name is checked")
+
+
+def _clock(site: Site) -> Result:
+    async def ask(conn: "AsyncConnection") -> float:
+        await _scalar(conn, "SELECT 1")  # the first statement pays for the connection
+        began = time.time()
+        there = float(await _scalar(conn, "SELECT extract(epoch FROM clock_timestamp())"))
+        return there - (began + time.time()) / 2
+
+    return clock_result("PostgreSQL's", _ask(site.control.database_url, ask))
+
+
+def _dagster_contract(site: Site) -> Result:
+    from resources.dagster_runs import DagsterRuns
+
+    async def ask() -> None:
+        runs = DagsterRuns(site.dagster_database_url, site.control.dagster_url)
+        try:
+            await runs.check()
+        finally:
+            await runs.close()
+
+    asyncio.run(ask())
+    return passed("Dagster's tables answer the contract query")
+
+
+def _dagster_read_only(site: Site) -> Result:
+    async def ask(conn: "AsyncConnection") -> list[str]:
+        query = """
+            SELECT right_ || ' ' || relname FROM pg_class, unnest(string_to_array(:rights, ' ')) AS right_
+            WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p')
+              AND has_table_privilege(oid, right_)
+            UNION ALL
+            SELECT 'CREATE in schema ' || current_schema() WHERE has_schema_privilege(current_schema(), 'CREATE')
+            ORDER BY 1
+        """
+        return await _column(conn, query, rights=" ".join(_WRITING))
+
+    may = _ask(site.dagster_database_url, ask)
+    if may:
+        more = f" and {len(may) - 3} more" if len(may) > 3 else ""
+        return failed(f"the reader may {', '.join(may[:3])}{more}")
+    return passed("the reader can write nothing in Dagster's storage")
+
+
+async def _missing_privileges(conn: "AsyncConnection") -> list[str]:
+    from control.tables import metadata
+
+    wanted = [
+        f"{right} {name}"
+        for name in sorted(metadata.tables)
+        for right in (*_PRIVILEGES[""], *_PRIVILEGES.get(name, ()))
+    ]
+    query = """
+        SELECT wanted FROM unnest(string_to_array(:wanted, ',')) AS wanted
+        WHERE NOT has_table_privilege(split_part(wanted, ' ', 2), split_part(wanted, ' ', 1))
+    """
+    return await _column(conn, query, wanted=",".join(wanted))
+
+
+async def _revision(conn: "AsyncConnection") -> str | None:
+    if await _scalar(conn, "SELECT to_regclass('alembic_version')") is None:
+        return None
+    found: str | None = await _scalar(conn, "SELECT version_num FROM alembic_version")
+    return found
+
+
+def _head() -> str | None:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    import control.migrations
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(control.migrations.__file__).parent))
+    return ScriptDirectory.from_config(config).get_current_head()
+
+
+async def _scalar(conn: "AsyncConnection", query: str) -> Any:
+    from sqlalchemy import text
+
+    return await conn.scalar(text(query))
+
+
+async def _column(conn: "AsyncConnection", query: str, **values: str) -> list[str]:
+    from sqlalchemy import text
+
+    return [str(row[0]) for row in await conn.execute(text(query), values)]
+
+
+def _ask(url: SecretStr, question: "Callable[[AsyncConnection], Awaitable[_Answer]]") -> _Answer:
+    """Return the answer of one transaction. Raises DatabaseUnavailableError, PostgresError."""
+    import asyncpg
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from resources.database import Database
+
+    async def ask() -> _Answer:
+        db = Database(url, pool_size=1)
+        try:
+            async with db.transaction() as conn:
+                return await question(conn)
+        finally:
+            await db.close()
+
+    try:
+        return asyncio.run(ask())
+    except (SQLAlchemyError, asyncpg.PostgresError) as error:
+        raise PostgresError(f"PostgreSQL refuses: {getattr(error, 'orig', None) or error}") from error
+
+
+CHECKS = (
+    Check(
+        "postgres.server",
+        Group.POSTGRES,
+        f"Does the control plane's PostgreSQL answer, is it {OLDEST} or newer, and does it take writes?",
+        f"Check LAKEMILL_DATABASE_URL; name the primary, of PostgreSQL {OLDEST} or newer.",
+        _server,
+    ),
+    Check(
+        "postgres.migrated",
+        Group.POSTGRES,
+        "Are the tables at the revision that this version of Lakemill wants?",
+        "Run `python -m control.migrate` (the chart's hook does) with the version that is deployed.",
+        _migrated,
+    ),
+    Check(
+        "postgres.privileges",
+        Group.POSTGRES,
+        "May our role read and write the tables, or create them when there are none?",
+        "Make our role the owner of its database, or grant it SELECT, INSERT, UPDATE and DELETE on the tables.",
+        _privileges,
+    ),
+    Check(
+        "postgres.tls",
+        Group.POSTGRES,
+        "Is the connection encrypted, and the server's name checked?",
+        "Add `?ssl=verify-full` to LAKEMILL_DATABASE_URL and give the authority's certificate by PGSSLROOTCERT.",
+        _tls,
+    ),
+    Check(
+        "postgres.clock",
+        Group.POSTGRES,
+        f"How far are PostgreSQL's and this host's clocks apart (warn above {SKEW_WARN_SECONDS:g} s, fail above "
+        f"{SKEW_FAIL_SECONDS:g} s)?",
+        "Keep both hosts in step with NTP: permits, deadlines and leases are compared across them.",
+        _clock,
+    ),
+    Check(
+        "postgres.dagster_contract",
+        Group.POSTGRES,
+        "Does Dagster's storage answer the contract query, by the role of LAKEMILL_DAGSTER_DATABASE_URL?",
+        "Grant that role SELECT on `runs` and `run_tags`; after an upgrade of Dagster use the version that Lakemill "
+        "pins.",
+        _dagster_contract,
+    ),
+    Check(
+        "postgres.dagster_read_only",
+        Group.POSTGRES,
+        "Is that role unable to write or create anything there? (Its grants are read; nothing is written.)",
+        "Use a role of its own with SELECT on `runs` and `run_tags` and nothing else.",
+        _dagster_read_only,
+    ),
+)

@@ -1,0 +1,162 @@
+"""What the doctor was given: the options, and the settings of this process as far as they are there."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from ssl import SSLContext
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr, ValidationError
+from pydantic_settings import BaseSettings
+
+from cli.doctor.check import NotConfiguredError
+from contracts.problems import LakemillError
+from resources.settings import ComputeSettings, ControlSettings, KafkaSettings, LakeSettings
+
+if TYPE_CHECKING:
+    from httpcore import AsyncNetworkBackend
+
+    from resources.callback_sender import Resolver
+    from resources.cluster_probe import Cluster
+
+DEPLOY = Path(__file__).parent.parent.parent / "deploy"
+JARS_SUMS, RBAC = DEPLOY / "jars" / "SHA256SUMS", DEPLOY / "chart" / "rbac.yaml"
+_Settings = TypeVar("_Settings", bound=BaseSettings)
+
+
+class ConfigurationError(LakemillError):
+    """A setting is there and wrong. Exit code 3."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says."""
+
+    writers: int = 8
+    rounds: int = 20
+    callback: str | None = None
+    logs_bucket: str | None = None
+    namespace: str | None = None
+    release: str | None = None
+    image: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """How receivers of callbacks are reached; None is the machine's own way."""
+
+    resolve: "Resolver | None" = None
+    network: "AsyncNetworkBackend | None" = None
+    ssl_context: SSLContext | None = None
+
+
+class Site:
+    """One deployment as it is seen from this process. What is None is not configured here."""
+
+    def __init__(
+        self,
+        options: Options,
+        *,
+        lake: LakeSettings | None = None,
+        kafka: KafkaSettings | None = None,
+        control: ControlSettings | None = None,
+        compute: ComputeSettings | None = None,
+        connect: "Callable[[str | None], Cluster] | None" = None,
+        outside: Outside | None = None,
+    ) -> None:
+        self.options = options
+        self._lake = lake
+        self._kafka = kafka
+        self._control = control
+        self.compute = compute
+        self._connect = connect or _connect
+        self.outside = outside or Outside()
+
+    @classmethod
+    def from_environment(cls, options: Options) -> "Site":
+        """Read what the environment holds. Raises ConfigurationError naming each variable that cannot be used."""
+        lake, kafka = _read(LakeSettings), _read(KafkaSettings)
+        return cls(
+            options,
+            # Every field of these two has a default that fits the embedded stack: what nobody set says nothing.
+            lake=lake if lake and lake.model_fields_set else None,
+            kafka=kafka if kafka and "kafka_bootstrap" in kafka.model_fields_set else None,
+            control=_read(ControlSettings),
+            compute=_read(ComputeSettings),
+        )
+
+    @property
+    def lake(self) -> LakeSettings:
+        """The object store. Raises NotConfiguredError."""
+        if self._lake is None:
+            raise NotConfiguredError("no object store is configured here (LAKEMILL_LAKE_BUCKET, LAKEMILL_S3_…)")
+        return self._lake
+
+    @property
+    def kafka(self) -> KafkaSettings:
+        """The log. Raises NotConfiguredError."""
+        if self._kafka is None:
+            raise NotConfiguredError("no Kafka is configured here (LAKEMILL_KAFKA_BOOTSTRAP)")
+        return self._kafka
+
+    @property
+    def has_control(self) -> bool:
+        """Whether this process has what the API and the worker need."""
+        return self._control is not None
+
+    @property
+    def control(self) -> ControlSettings:
+        """The control plane. Raises NotConfiguredError."""
+        if self._control is None:
+            raise NotConfiguredError(
+                "the control plane is not configured here (LAKEMILL_DATABASE_URL, LAKEMILL_INTERNAL_SECRET)"
+            )
+        return self._control
+
+    @property
+    def dagster_database_url(self) -> SecretStr:
+        """Dagster's storage, for reading. Raises NotConfiguredError."""
+        url = self.control.dagster_database_url
+        if url is None:
+            raise NotConfiguredError("Dagster's storage is not configured here (LAKEMILL_DAGSTER_DATABASE_URL)")
+        return url
+
+    @cached_property
+    def cluster(self) -> "Cluster":
+        """The Kubernetes API. Raises NotConfiguredError outside a cluster, ClusterError when it does not answer."""
+        return self._connect(self.options.namespace)
+
+    def secrets(self) -> Iterator[str]:
+        """Yield every text that must not be printed."""
+        for settings in (self._lake, self._kafka, self._control, self.compute):
+            values = [] if settings is None else [getattr(settings, name) for name in type(settings).model_fields]
+            for secret in (value.get_secret_value() for value in values if isinstance(value, SecretStr)):
+                yield secret
+                if "://" in secret and (password := urlsplit(secret).password):
+                    yield password
+
+
+def _read(settings: type[_Settings]) -> _Settings | None:
+    """Return the settings, or None when a required one is absent. Raises ConfigurationError."""
+    try:
+        return settings()
+    except ValidationError as error:
+        wrong = [found for found in error.errors() if found["type"] != "missing"]
+        if not wrong:
+            return None
+        names = ", ".join(f"LAKEMILL_{'_'.join(map(str, found['loc'])).upper()}: {found['msg']}" for found in wrong)
+        raise ConfigurationError(names) from None
+
+
+def _connect(namespace: str | None) -> "Cluster":
+    if find_spec("kubernetes") is None:
+        raise NotConfiguredError("this image has no Kubernetes client; run it in the compute image")
+    from resources.cluster_probe import ClusterAbsentError, KubernetesCluster
+
+    try:
+        return KubernetesCluster.connect(namespace)
+    except ClusterAbsentError as error:
+        raise NotConfiguredError(str(error)) from error

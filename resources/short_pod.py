@@ -1,0 +1,161 @@
+"""One pod that runs a command of an image and is gone again: a Job, so that the launcher's rights are enough.
+
+What keeps it from starting is told in the cluster's own words. Nothing is left: the Job is deleted however it ends, and
+ends itself when this process dies before.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from kubernetes import client  # type: ignore[import-untyped]
+
+_SECONDS = 10
+_POLL_SECONDS = 0.5
+_NEVER_STARTS = {"ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError"}
+_USER = 10001
+
+
+@dataclass(frozen=True, slots=True)
+class ShortPod:
+    """What to run. ``spec`` are fields of the pod's spec beside its container."""
+
+    image: str
+    args: tuple[str, ...]
+    account: str | None = None
+    spec: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 120.0
+    """How long it may take, pulling included."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodEnd:
+    """How it ended: an exit code, or a sentence about why there is none."""
+
+    exit_code: int | None
+    log: str = ""
+    problem: str = ""
+
+
+def run_to_its_end(
+    api: Any,
+    namespace: str,
+    pod: ShortPod,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> PodEnd:
+    """Create the Job, wait for its pod, delete both. Raises kubernetes' ApiException and urllib3's HTTPError."""
+    batch, core = client.BatchV1Api(api), client.CoreV1Api(api)
+    name = f"lakemill-doctor-{uuid4().hex[:8]}"
+    batch.create_namespaced_job(namespace, job_of(name, pod), _request_timeout=_SECONDS)
+    try:
+        deadline = clock() + pod.seconds
+        while (end := _look(core, namespace, name)) is None and clock() < deadline:
+            sleep(_POLL_SECONDS)
+        return end or PodEnd(None, problem=f"nothing after {pod.seconds:.0f} s: {_why(core, namespace, name)}")
+    finally:
+        batch.delete_namespaced_job(name, namespace, propagation_policy="Background", _request_timeout=_SECONDS)
+
+
+def job_of(name: str, pod: ShortPod) -> dict[str, Any]:
+    """Return the Job: restricted, without a token, small."""
+    labels = {"app.kubernetes.io/managed-by": "lakemill-doctor"}
+    container = {
+        "name": "doctor",
+        "image": pod.image,
+        "args": list(pod.args),
+        "imagePullPolicy": "IfNotPresent",
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}},
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - in the pod
+    }
+    spec = {
+        **pod.spec,
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": _USER,
+            "runAsGroup": _USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container],
+        "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}],
+    }
+    if pod.account:
+        spec["serviceAccountName"] = pod.account
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "labels": labels},
+        "spec": {
+            "backoffLimit": 0,
+            "activeDeadlineSeconds": int(pod.seconds) + 30,
+            "ttlSecondsAfterFinished": 60,
+            "template": {"metadata": {"labels": labels}, "spec": spec},
+        },
+    }
+
+
+def _look(core: Any, namespace: str, job: str) -> PodEnd | None:
+    """Return the end when there is one."""
+    pod = _pod(core, namespace, job)
+    if pod is None:
+        refusal = _event(core, namespace, job, "FailedCreate")
+        return PodEnd(None, problem=f"its pod cannot be created: {refusal}") if refusal else None
+    state = _state(pod)
+    if state is None:
+        return None
+    if state.terminated:
+        log = core.read_namespaced_pod_log(pod.metadata.name, namespace, _request_timeout=_SECONDS)
+        return PodEnd(state.terminated.exit_code, log=log, problem=_exit_words(state.terminated))
+    if state.waiting and state.waiting.reason in _NEVER_STARTS:
+        failure = _event(core, namespace, pod.metadata.name, "Failed")
+        return PodEnd(None, problem=f"{state.waiting.reason}: {failure or state.waiting.message}")
+    return None
+
+
+def _why(core: Any, namespace: str, job: str) -> str:
+    pod = _pod(core, namespace, job)
+    if pod is None:
+        return "there is no pod"
+    state = _state(pod)
+    if state and state.waiting:
+        return f"its container waits: {state.waiting.reason} {state.waiting.message or ''}".rstrip()
+    unscheduled = [condition.message for condition in pod.status.conditions or () if condition.status == "False"]
+    return unscheduled[0] if unscheduled and unscheduled[0] else f"its pod is {pod.status.phase}"
+
+
+def _pod(core: Any, namespace: str, job: str) -> Any:
+    chosen = f"batch.kubernetes.io/job-name={job}"
+    found = core.list_namespaced_pod(namespace, label_selector=chosen, limit=1, _request_timeout=_SECONDS).items
+    return found[0] if found else None
+
+
+def _state(pod: Any) -> Any:
+    statuses = pod.status.container_statuses or ()
+    return statuses[0].state if statuses else None
+
+
+def _event(core: Any, namespace: str, name: str, reason: str) -> str:
+    """Return the first event's message: later ones only say that it is tried again."""
+    chosen = f"involvedObject.name={name},reason={reason}"
+    try:
+        found = core.list_namespaced_event(namespace, field_selector=chosen, _request_timeout=_SECONDS).items
+    except client.ApiException:
+        return ""  # not everybody may list events; the pod says less, but enough
+    return str(found[0].message) if found else ""
+
+
+def _exit_words(terminated: Any) -> str:
+    if terminated.exit_code == 0:
+        return ""
+    return f"exit code {terminated.exit_code} ({terminated.reason}) {terminated.message or ''}".rstrip()
