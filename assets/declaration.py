@@ -59,6 +59,8 @@ class Action:
     schema: Schema
     checks: tuple[Check, ...]
     profile: str
+    image: str | None
+    """A name in the deployment's list of images; None for its usual one."""
     description: str
     params_model: type[BaseModel]
     takes_params: bool
@@ -88,6 +90,7 @@ def action(
     schema: str,
     checks: Sequence[Check] = (),
     profile: str = "small",
+    image: str | None = None,
 ) -> Callable[[Callable[..., "DataFrame"]], Action]:
     """Declare the decorated function an action: see docs/adding-an-action.md. Raises ActionContractError."""
 
@@ -106,6 +109,7 @@ def action(
             schema=schema,
             checks=checks,
             profile=profile,
+            image=image,
             description=inspect.getdoc(function) or "",
             params_model=params_model,
             takes_params=takes_params,

@@ -9,12 +9,14 @@ RunError
 ├── AlreadyPublishedError    the coordinate belongs to another snapshot, for ever
 ├── CommitterError           Spark's job commit left something else than the magic committer leaves
 └── CommitRefusedError       no permit, or the presigned commit was used too late
+
+PodsFailedError              the run's executors did not come; carries its whole reason
 """
 
 from typing import ClassVar
 
 from contracts.problems import LakemillError
-from contracts.reasons import RETRIABLE, ReasonCode
+from contracts.reasons import RETRIABLE, Reason, ReasonCode
 
 
 class RunError(LakemillError):
@@ -72,3 +74,13 @@ class CommitRefusedError(RunError):
     """The commit was not allowed in time. The next attempt will ask again."""
 
     code = ReasonCode.COMMIT_REFUSED
+
+
+class PodsFailedError(LakemillError):
+    """The executor pods did not do what the run needs of them; ``reason`` says why, and goes into the report."""
+
+    retriable = True
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.message)
+        self.reason = reason

@@ -29,7 +29,7 @@ def execute(action: Action, context: AssetExecutionContext) -> Iterator[Material
     )
     launch_id = context.run.tags.get(LAUNCH_TAG)
     if launch_id is None:
-        profile = load_profiles(settings.profiles_file)[action.profile]
+        profile = load_profiles()[action.profile]
         entity, version = coordinates(context.partition_key)
         yield _result(run_operator(action, entity, version, run_id=context.run.run_id, profile=profile, tools=tools))
         return

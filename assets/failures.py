@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from assets.errors import RunError
+from assets.errors import PodsFailedError, RunError
 from contracts.reasons import Reason, ReasonCode
 from contracts.storage import CorruptSnapshotError
 from resources.control_plane import ControlPlaneError
@@ -46,6 +46,8 @@ _ROOT_CAUSE = re.compile(r"^Caused by: (?:[\w$]+\.)*([\w$]+: .+)$", re.MULTILINE
 
 def reason_for(error: BaseException, *, in_action: bool) -> Reason:
     """Classify ``error``. ``in_action``: it came from the action's code or from Spark computing its result."""
+    if isinstance(error, PodsFailedError):
+        return error.reason
     return Reason(code=_code(error, in_action=in_action), message=_message(error))
 
 

@@ -6,21 +6,21 @@ from collections.abc import Iterable, Mapping
 from pydantic import ValidationError
 
 from assets.declaration import Action
-from assets.profiles import load_profiles
+from assets.profiles import load_images, load_profiles
 from assets.registry import discover
-from contracts.messages import ResourceProfile
+from contracts.messages import Profile
 from contracts.problems import LakemillError
 from contracts.reports import ActionEntry, Catalogue
 from resources.control_plane import ControlPlane, HttpControlPlane
 from resources.settings import compute_settings
 
 
-def catalogue(actions: Iterable[Action], profiles: Mapping[str, ResourceProfile]) -> Catalogue:
+def catalogue(actions: Iterable[Action], profiles: Mapping[str, Profile]) -> Catalogue:
     """Return what the control plane may know of these actions."""
     return Catalogue(actions=[_entry(action) for action in actions], profiles=dict(profiles))
 
 
-def publish(control: ControlPlane, actions: Iterable[Action], profiles: Mapping[str, ResourceProfile]) -> int:
+def publish(control: ControlPlane, actions: Iterable[Action], profiles: Mapping[str, Profile]) -> int:
     """Replace the published catalogue; return the number of actions. Raises the control plane's errors."""
     published = catalogue(actions, profiles)
     control.publish(published)
@@ -31,8 +31,8 @@ def main() -> int:
     """Publish what is deployed here; return the exit code."""
     try:
         settings = compute_settings()
-        profiles = load_profiles(settings.profiles_file)
-        count = publish(HttpControlPlane(settings), discover("assets.actions", profiles), profiles)
+        profiles = load_profiles()
+        count = publish(HttpControlPlane(settings), discover("assets.actions", profiles, load_images()), profiles)
     except (LakemillError, ValidationError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

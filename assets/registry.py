@@ -10,7 +10,7 @@ from pathlib import Path
 
 from assets.declaration import Action
 from assets.errors import ActionContractError
-from assets.profiles import load_profiles
+from assets.profiles import load_images, load_profiles
 from assets.sql import load_sql
 
 
@@ -37,10 +37,10 @@ class Registry:
 @cache
 def registry() -> Registry:
     """Return the actions below ``assets/actions``."""
-    return discover("assets.actions", load_profiles())
+    return discover("assets.actions", load_profiles(), load_images())
 
 
-def discover(package: str, profiles: Collection[str]) -> Registry:
+def discover(package: str, profiles: Collection[str], images: Collection[str] = ()) -> Registry:
     """Import every ``.py`` and read every ``.sql`` of ``package``. Raises ActionContractError for what cannot stand."""
     spec = find_spec(package)
     folders = [Path(folder) for folder in (spec.submodule_search_locations or [])] if spec else []
@@ -51,7 +51,8 @@ def discover(package: str, profiles: Collection[str]) -> Registry:
         elif path.suffix == ".sql":
             found.append(load_sql(path))
     _refuse_duplicates(found)
-    _refuse_unknown_profiles(found, profiles)
+    _refuse_unknown(found, "profile", profiles)
+    _refuse_unknown(found, "image", images)
     _refuse_cycles(found)
     return Registry({action.name: action for action in found})
 
@@ -75,11 +76,13 @@ def _refuse_duplicates(found: list[Action]) -> None:
             seen.add(value)
 
 
-def _refuse_unknown_profiles(found: list[Action], profiles: Collection[str]) -> None:
+def _refuse_unknown(found: list[Action], what: str, known: Collection[str]) -> None:
+    """Refuse an action whose profile or image the deployment does not name."""
     for action in found:
-        if action.profile not in profiles:
-            known = ", ".join(sorted(profiles))
-            raise ActionContractError(f"action {action.name}: profile {action.profile!r} is none of {known}")
+        value = getattr(action, what)
+        if value is not None and value not in known:
+            choices = ", ".join(sorted(known)) or f"there is no {what}"
+            raise ActionContractError(f"action {action.name}: {what} {value!r} is none of {choices}")
 
 
 def _refuse_cycles(found: list[Action]) -> None:

@@ -23,7 +23,7 @@ from assets.task import Published, Sessions, Task, Tools
 from assets.transform import parse_params, transform
 from contracts.commit import Commit, Provenance
 from contracts.identity import Coordinate, new_token
-from contracts.messages import ResourceProfile
+from contracts.messages import Profile
 from contracts.reasons import Reason
 from contracts.reports import Event, Member, Report
 from contracts.storage import CorruptSnapshotError, token_prefix
@@ -58,7 +58,7 @@ def run_member(member: Member, *, run_id: str, action: Action, tools: Tools) -> 
 
 
 def run_operator(
-    action: Action, entity_id: str, data_version: str, *, run_id: str, profile: ResourceProfile, tools: Tools
+    action: Action, entity_id: str, data_version: str, *, run_id: str, profile: Profile, tools: Tools
 ) -> Published:
     """Compute and publish for an operator who started the run by hand. Raises every error that ended it."""
     coordinate = Coordinate(entity_id, data_version, action.output)
@@ -106,6 +106,8 @@ class _Run:
         self._reach("inputs_resolved")
         spark = tools.sessions.open(task.profile)
         self._reach("spark_ready")
+        if tools.sessions.wait_for_executors():
+            self._reach("executors_ready")
         self._in_action = True
         frames = {name: source.to_spark(spark) for name, source in inputs.items()}
         frame = transform(task.action, frames, params)

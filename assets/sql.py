@@ -6,6 +6,7 @@
     -- check: not_null(month)                          one line per check
     -- param: since date = 1992-01-01                  name type [= default]; the query says :since
     -- profile: medium
+    -- image: geo                                      optional: a name in the deployment's list of images
     -- description: Net revenue by month.
 
 The file's name is the action's name. Inputs are views by their names.
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _FACT = re.compile(r"^--\s*([a-z]+):\s*(.+?)\s*$")
 _CHECK = re.compile(r"^(not_null|unique)\(([^()]+)\)$|^at_least\(\s*rows\s*=\s*(\d+)\s*\)$")
 _PARAM = re.compile(r"^([a-z][a-z0-9_]*)\s+([a-z]+)(?:\s*=\s*(.+))?$")
-_KNOWN = {"output", "inputs", "schema", "check", "param", "profile", "description"}
+_KNOWN = {"output", "inputs", "schema", "check", "param", "profile", "image", "description"}
 _PARAM_TYPES: dict[str, type] = {
     "string": str,
     "int": int,
@@ -59,6 +60,7 @@ def _load(path: Path) -> Action:
         schema=", ".join(facts["schema"]),
         checks=[_check(line) for line in facts["check"]],
         profile=_one(facts, "profile", "small"),
+        image=_one(facts, "image") if facts["image"] else None,
         description=" ".join(facts["description"]),
         params_model=params_model,
         takes_params=True,

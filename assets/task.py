@@ -10,7 +10,7 @@ from uuid import UUID
 from assets.declaration import Action
 from contracts.commit import Commit
 from contracts.identity import Coordinate
-from contracts.messages import InputRef, ResourceProfile
+from contracts.messages import InputRef, Profile
 from resources.control_plane import ControlPlane
 from resources.lake import Lake
 
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 class Sessions(Protocol):
     """Where Spark comes from (resources.spark.SparkSessions)."""
 
-    def open(self, profile: ResourceProfile) -> "SparkSession":
+    def open(self, profile: Profile) -> "SparkSession":
         """Return a session started for ``profile``."""
+
+    def wait_for_executors(self) -> bool:
+        """Return once the session can compute: whether there were executors of its own to wait for."""
 
     def usage(self) -> dict[str, float]:
         """Return what Spark has used so far."""
@@ -48,7 +51,7 @@ class Task:
     action: Action
     coordinate: Coordinate
     run_id: str
-    profile: ResourceProfile
+    profile: Profile
     params: Mapping[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, InputRef] = field(default_factory=dict)
     process_id: UUID | None = None

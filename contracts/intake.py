@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidat
 
 from contracts.cursor import Cursor
 from contracts.identity import SafeId, SafeName
+from contracts.messages import Profile
 
 INTAKE_PATH = "/internal/v1/intake"
 MAX_RECORDS = 500
@@ -84,6 +85,8 @@ class Launch(_Frozen):
     data_version: SafeId
     process_id: UUID
     attempt: int
+    profile: Profile
+    """What was granted: how large the run's pods are."""
 
 
 class RecordAnswer(_Frozen):

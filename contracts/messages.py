@@ -8,10 +8,10 @@ with the stored request, and the database row is the truth.
 import hashlib
 import re
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from contracts.identity import SafeId, SafeName
 from contracts.strict_json import canonical
@@ -22,6 +22,10 @@ DEFAULT_DEADLINE_SECONDS = 604_800
 
 Memory = Annotated[str, StringConstraints(strict=True, pattern=r"^[1-9][0-9]{0,5}[mg]$")]
 """A JVM heap size: ``512m``, ``16g``."""
+
+
+def _megabytes(memory: str) -> int:
+    return int(memory[:-1]) * (1024 if memory.endswith("g") else 1)
 
 
 class _Strict(BaseModel):
@@ -37,6 +41,35 @@ class ResourceProfile(_Strict):
     executor_cores: int = Field(1, ge=1, le=64)
     executor_memory: Memory = "2g"
     shuffle_partitions: int = Field(8, ge=1, le=100_000)
+
+    @property
+    def driver_memory_mb(self) -> int:
+        """The driver's heap in MiB."""
+        return _megabytes(self.driver_memory)
+
+    @property
+    def executor_memory_mb(self) -> int:
+        """One executor's heap in MiB."""
+        return _megabytes(self.executor_memory)
+
+
+CpuQuantity = Annotated[str, StringConstraints(strict=True, pattern=r"^([1-9][0-9]{0,5}m|[1-9][0-9]{0,2})$")]
+"""An amount of CPU as Kubernetes writes it: ``250m``, ``2``."""
+
+
+class Profile(ResourceProfile):
+    """What is granted: a requested profile, or a named one with what only the deployment decides."""
+
+    cpu_request: CpuQuantity | None = None
+    """The CPU that each pod of the run is guaranteed, apart from Spark's cores; by default as many."""
+    min_executors: int | None = Field(None, ge=0)
+    """When given, Spark keeps between this many and ``executor_instances`` executors, as the work demands."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_executors is not None and self.min_executors > self.executor_instances:
+            raise ValueError("min_executors must be at most executor_instances")
+        return self
 
 
 class InputRef(_Strict):

@@ -28,20 +28,28 @@ class ReasonCode(StrEnum):
     SPARK_UNAVAILABLE = "spark_unavailable"
     COMMIT_REFUSED = "commit_refused"
     OUT_OF_MEMORY = "out_of_memory"
+    """One profile up, where there is a larger one."""
+    IMAGE_UNAVAILABLE = "image_unavailable"
+    QUOTA_EXCEEDED = "quota_exceeded"
+    POD_REFUSED = "pod_refused"
+    POD_PENDING = "pod_pending"
+    POD_EVICTED = "pod_evicted"
+    NODE_LOST = "node_lost"
+    CLUSTER_UNAVAILABLE = "cluster_unavailable"
 
 
-RETRIABLE = frozenset(
+_FINAL = frozenset(
     {
-        ReasonCode.RUN_DIED,
-        ReasonCode.RUN_LOST,
-        ReasonCode.RUN_TIMED_OUT,
-        ReasonCode.STORAGE_UNAVAILABLE,
-        ReasonCode.CONTROL_PLANE_UNAVAILABLE,
-        ReasonCode.SPARK_UNAVAILABLE,
-        ReasonCode.COMMIT_REFUSED,
-        ReasonCode.OUT_OF_MEMORY,
+        ReasonCode.ACTION_RAISED,
+        ReasonCode.ACTION_CONTRACT,
+        ReasonCode.CHECK_FAILED,
+        ReasonCode.INPUT_MISSING,
+        ReasonCode.INPUT_CORRUPT,
+        ReasonCode.VERSION_ALREADY_PUBLISHED,
+        ReasonCode.DEADLINE_PASSED,
     }
 )
+RETRIABLE = frozenset(ReasonCode) - _FINAL
 
 
 def _storable(message: object) -> object:

@@ -13,7 +13,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from contracts.identity import TOKEN_PATTERN, SafeId, SafeName
-from contracts.messages import InputRef, ResourceProfile
+from contracts.messages import InputRef, Profile
 from contracts.reasons import Reason
 
 REPORT_PATH = "/v1/processes/callback"
@@ -42,7 +42,7 @@ class Member(_Frozen):
     dataset: SafeName
     params: dict[str, Any]
     inputs: dict[SafeName, InputRef]
-    profile: ResourceProfile
+    profile: Profile
 
 
 class LaunchMembers(_Frozen):
@@ -112,4 +112,4 @@ class Catalogue(_Frozen):
     """``PUT /internal/v1/actions``: all actions of a code location; what is not listed is withdrawn."""
 
     actions: list[ActionEntry]
-    profiles: dict[SafeName, ResourceProfile]
+    profiles: dict[SafeName, Profile]

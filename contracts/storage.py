@@ -13,8 +13,9 @@ STORAGE_CONTRACT_VERSION = 1
 MAX_FILES = 100_000
 MAX_KEY_BYTES = 1024
 
-STAGES = ("run_started", "inputs_resolved", "spark_ready", "written", "audited")
-"""What a run has reached before its commit, in order. The control plane adds the stages it sees itself."""
+STAGES = ("run_started", "inputs_resolved", "spark_ready", "executors_ready", "written", "audited")
+"""What a run has reached before its commit, in order; ``executors_ready`` only where executors are processes of their
+own. The control plane adds the stages it sees itself."""
 
 
 class CorruptSnapshotError(LakemillError):

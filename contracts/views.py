@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from contracts.callbacks import Artifact
 from contracts.identity import SafeId, SafeName
-from contracts.messages import ResourceProfile, RunStatus
+from contracts.messages import Profile, ResourceProfile, RunStatus
 from contracts.reasons import Reason
 from contracts.states import State
 
@@ -55,7 +55,7 @@ class GrantedProfile(_Frozen):
     """What was asked for, what was granted, and why."""
 
     requested: ResourceProfile | SafeName | None
-    granted: ResourceProfile
+    granted: Profile
     reason: str
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.identity import Coordinate
-from contracts.messages import ProcessRequest, ResourceProfile
+from contracts.messages import ProcessRequest, Profile, ResourceProfile
 from contracts.problems import ProblemError
 from contracts.reports import REPORT_PATH, ActionEntry
 from contracts.states import State
@@ -138,7 +138,7 @@ async def _offer(conn: AsyncConnection, request: ProcessRequest) -> Offer:
 def _grant(request: ProcessRequest, offered: Offer) -> GrantedProfile:
     wanted, default = request.resource_profile, offered.action.profile
     if isinstance(wanted, ResourceProfile):
-        return GrantedProfile(requested=wanted, granted=wanted, reason="as requested")
+        return GrantedProfile(requested=wanted, granted=Profile(**wanted.model_dump()), reason="as requested")
     if offered.profile is None:
         errors = [{"field": "resource_profile", "rule": "is not a known profile"}]
         raise ProblemError("validation_failed", f"no profile is called {wanted or default!r}", errors=errors)

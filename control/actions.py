@@ -8,7 +8,7 @@ from sqlalchemy import Text, cast, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from contracts.messages import ResourceProfile
+from contracts.messages import Profile
 from contracts.problems import ProblemError
 from contracts.reports import ActionEntry, Catalogue
 from control.tables import actions, profiles
@@ -45,7 +45,7 @@ class Offer:
     """A published action with the profile that was asked for (None: no such profile), at the database's time."""
 
     action: ActionEntry
-    profile: ResourceProfile | None
+    profile: Profile | None
     at: datetime
 
 
@@ -60,7 +60,7 @@ async def offer(conn: AsyncConnection, name: str, profile: str | None) -> Offer 
     row = (await conn.execute(query)).one_or_none()
     if row is None:
         return None
-    figures = None if row.profile is None else ResourceProfile.model_validate(row.profile)
+    figures = None if row.profile is None else Profile.model_validate(row.profile)
     return Offer(ActionEntry.model_validate(row.entry), figures, row.at)
 
 

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from contracts.intake import IntakeAnswer, IntakeRequest, Launch, LogRecord, RecordAnswer, Verdict
 from contracts.messages import ReleaseRecord
 from contracts.states import State
+from contracts.views import GrantedProfile
 from control.actions import published
 from control.dead_letters import DeadCode, DeadRecordError, bury, read_record
 from control.log_position import note_cursor, note_gaps
@@ -100,6 +101,7 @@ async def _answer(
             data_version=row["data_version"],
             process_id=row["id"],
             attempt=row["attempt"],
+            profile=GrantedProfile.model_validate(row["profile"]).granted,
         ),
     )
 

@@ -19,6 +19,8 @@ from contracts.reasons import Reason, ReasonCode
 from contracts.reports import COMMIT_DELIVERY_SECONDS
 from contracts.states import ACTIVE, State
 from contracts.storage import CorruptSnapshotError
+from contracts.views import GrantedProfile
+from control.profiles import after_out_of_memory
 from control.snapshots import CommitReader, Published, coordinate_of, read_commit, record
 from control.tables import process_events, processes
 from control.transitions import lock, move, next_attempt, note
@@ -87,6 +89,8 @@ async def end_attempt(
         said = {"reason": reason.model_dump(mode="json"), **(detail or {})}
         await note(conn, row, kind="attempt_failed", actor=actor, detail=said)
         if reason.is_retriable and attempt < settings.max_attempts:
+            if reason.code is ReasonCode.OUT_OF_MEMORY:
+                await _enlarge(conn, row)
             await next_attempt(conn, process_id, attempt, reason=reason, delay=backoff(attempt), actor=actor)
             return
         await _decide(conn, row, State.FAILED, reason, actor)
@@ -146,6 +150,12 @@ async def _still_open(conn: AsyncConnection, process_id: UUID) -> RowMapping | N
     if row is None or State(row["state"]).is_terminal or row["ending"] is not None:
         return None
     return row
+
+
+async def _enlarge(conn: AsyncConnection, row: RowMapping) -> None:
+    profile = await after_out_of_memory(conn, GrantedProfile.model_validate(row["profile"]))
+    change = update(processes).where(processes.c.id == row["id"])
+    await conn.execute(change.values(profile=profile.model_dump(mode="json")))
 
 
 async def _decide(conn: AsyncConnection, row: RowMapping, state: State, reason: Reason | None, actor: str) -> None:

@@ -73,7 +73,7 @@ profiles = sa.Table(
     "profiles",
     metadata,
     sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("profile", JSONB, nullable=False),  # contracts.messages.ResourceProfile
+    sa.Column("profile", JSONB, nullable=False),  # contracts.messages.Profile
 )
 
 processes = sa.Table(
@@ -89,7 +89,7 @@ processes = sa.Table(
     sa.Column("request", VERBATIM, nullable=False),  # contracts.messages.ProcessRequest
     sa.Column("request_hash", sa.Text, nullable=False),
     sa.Column("callback_url", sa.Text),  # None also for "our own report address"
-    sa.Column("profile", JSONB, nullable=False),  # {"requested": …, "granted": ResourceProfile, "reason": …}
+    sa.Column("profile", JSONB, nullable=False),  # {"requested": …, "granted": Profile, "reason": …}
     sa.Column("priority", sa.SmallInteger, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("attempt", sa.Integer, nullable=False, server_default="1"),

@@ -5,22 +5,37 @@ from collections.abc import Mapping
 from dagster import Definitions, in_process_executor
 
 from assets.factory import build_asset
+from assets.profiles import load_images, load_profiles
 from assets.registry import Registry, registry
+from contracts.intake import Launch
+from contracts.messages import Profile
 from orchestration.jobs import job_of
+from orchestration.k8s import run_tags
+from orchestration.spark import spark
 from resources.dagster_resources import RESOURCES
 from sensors.process_requests import process_requests_sensor
 
 
-def build(actions: Registry, resources: Mapping[str, object] = RESOURCES) -> Definitions:
+def build(
+    actions: Registry,
+    resources: Mapping[str, object],
+    profiles: Mapping[str, Profile],
+    images: Mapping[str, str],
+) -> Definitions:
     """Return the code location over ``actions``. Nothing is connected and no setting is read yet."""
-    jobs = [job_of(action) for action in actions]
+    image_of = {action.name: images.get(action.image or "") for action in actions}
+    jobs = [job_of(action, run_tags(profiles[action.profile], image_of[action.name])) for action in actions]
+
+    def size(launch: Launch) -> dict[str, str]:
+        return run_tags(launch.profile, image_of[launch.action])
+
     return Definitions(
         assets=[build_asset(action) for action in actions],
         jobs=jobs,
-        sensors=[process_requests_sensor(actions.digests(), jobs)],
+        sensors=[process_requests_sensor(actions.digests(), jobs, size)],
         resources=resources,
         executor=in_process_executor,
     )
 
 
-defs = build(registry())
+defs = build(registry(), {**RESOURCES, "spark": spark}, load_profiles(), load_images())

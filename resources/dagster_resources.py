@@ -3,9 +3,8 @@
 Clients are imported where they are made: the code location loads without Kafka, boto3, httpx and Spark.
 """
 
-from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dagster import ResourceDefinition, resource
 
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from resources.control_plane import HttpControlPlane
     from resources.kafka_log import KafkaRecordLog
     from resources.lake import S3Lake
-    from resources.spark import SparkSessions
 
 TICK_PATIENCE_SECONDS = 5.0
 """A tick has 60 s in all, and the next one tries again: it waits for the control plane less long than a run does."""
@@ -59,18 +57,6 @@ def landing() -> "S3Lake":
     return _bucket(compute_settings().landing_bucket)
 
 
-@resource(description="Spark for one run: its JVM starts when the run asks for it and stops with the run.")
-def spark() -> Iterator["SparkSessions"]:
-    """Yield the sessions; close them when the run ends, however it ends."""
-    from resources.spark import SparkSessions  # noqa: PLC0415
-
-    sessions = SparkSessions(compute_settings(), start=_start_session)
-    try:
-        yield sessions
-    finally:
-        sessions.close()
-
-
 RESOURCES: dict[str, ResourceDefinition] = {
     "settings": settings,
     "record_log": record_log,
@@ -78,14 +64,7 @@ RESOURCES: dict[str, ResourceDefinition] = {
     "control_plane": control_plane,
     "lake": lake,
     "landing": landing,
-    "spark": spark,
 }
-
-
-def _start_session(config: dict[str, str]) -> Any:
-    from dagster_pyspark import LazyPySparkResource  # noqa: PLC0415
-
-    return LazyPySparkResource(spark_config=config).spark_session
 
 
 def _bucket(name: str) -> "S3Lake":

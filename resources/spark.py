@@ -1,19 +1,20 @@
 """The one way to a SparkSession: S3A with the magic committer, proven after the start, without a secret in any setting.
 
-SparkSessions.open(profile) starts the JVM; close() stops it and removes its scratch folder.
+SparkSessions.open(profile) starts the JVM; close() stops it and removes its scratch folder. Where the executors are
+processes of their own, an ``Executors`` says how they are started and waits for them.
 """
 
-import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from contracts.messages import ResourceProfile
+from contracts.messages import Profile
 from contracts.problems import LakemillError
 from resources.settings import ComputeSettings, LakeSettings
+from resources.spark_usage import usage_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -50,20 +51,38 @@ class SparkUnavailableError(LakemillError):
     retriable = True
 
 
+class Executors(Protocol):
+    """The executors of a session, where they are processes of their own: pods."""
+
+    def settings(self, profile: Profile) -> dict[str, str]:
+        """Return what Spark must be told to start them, its master included."""
+
+    def wait(self, session: "SparkSession", profile: Profile) -> None:
+        """Return when there are enough of them. Raises a LakemillError that says why there are not."""
+
+
 class SparkSessions:
     """The SparkSession of this process. One JVM, one profile; not for many threads."""
 
     def __init__(
-        self, settings: ComputeSettings, *, start: Callable[[dict[str, str]], "SparkSession"] | None = None
+        self,
+        settings: ComputeSettings,
+        *,
+        start: Callable[[dict[str, str]], "SparkSession"] | None = None,
+        executors: Executors | None = None,
     ) -> None:
-        """Remember the settings; nothing starts yet. ``start`` makes the session of a configuration."""
+        """Remember the settings; nothing starts yet. ``start`` makes the session of a configuration.
+
+        Without ``executors`` the driver's own threads compute.
+        """
         self._settings = settings
+        self._executors = executors
         self._build = start or _build
         self._session: SparkSession | None = None
-        self._profile: ResourceProfile | None = None
+        self._profile: Profile | None = None
         self._scratch: Path | None = None
 
-    def open(self, profile: ResourceProfile) -> "SparkSession":
+    def open(self, profile: Profile) -> "SparkSession":
         """Return the session, started for ``profile``. Raises SparkUnavailableError naming what is wrong."""
         if self._session is None:
             self._session, self._profile = self._start(profile), profile
@@ -71,9 +90,19 @@ class SparkSessions:
             raise SparkUnavailableError("this process runs Spark for another profile; start one process per profile")
         return self._session
 
+    def wait_for_executors(self) -> bool:
+        """Return once the session can compute: whether there were executors of its own to wait for.
+
+        Raises a LakemillError that says why they did not come.
+        """
+        if self._session is None or self._profile is None or not (executors := self._outside(self._profile)):
+            return False
+        executors.wait(self._session, self._profile)
+        return True
+
     def usage(self) -> dict[str, float]:
-        """Return what the driver's JVM has used: peak heap in bytes, CPU seconds, garbage collection in seconds."""
-        return _usage(self._session) if self._session else {}
+        """Return what Spark has used so far: see ``resources.spark_usage``."""
+        return usage_of(self._session) if self._session else {}
 
     def close(self) -> None:
         """Stop Spark and its JVM; remove the scratch folder."""
@@ -83,20 +112,27 @@ class SparkSessions:
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
-    def _start(self, profile: ResourceProfile) -> "SparkSession":
+    def _outside(self, profile: Profile) -> Executors | None:
+        """Return what starts the executors; None when the driver itself computes."""
+        return self._executors if profile.executor_instances else None
+
+    def _start(self, profile: Profile) -> "SparkSession":
         if not any(self._settings.jars_dir.glob("spark-hadoop-cloud_*.jar")):
             raise SparkUnavailableError(f"no committer jar in {self._settings.jars_dir}; run 'lakemill setup'")
         self._scratch = Path(tempfile.mkdtemp(prefix="lakemill-spark-"))
         try:
-            session = self._build(spark_config(self._settings, profile, self._scratch))
+            config = spark_config(self._settings, profile, self._scratch)
+            if executors := self._outside(profile):
+                config |= executors.settings(profile)
+            session = self._build(config)
             give_access(session, self._settings)
             assert_committer(session)
-            if self._settings.spark_master.startswith("local"):
+            if not executors:
                 # Spark would take the first python3 of the PATH, which need not have the packages of this one.
                 _context(session).pythonExec = sys.executable
         except Exception as error:
             self.close()
-            if isinstance(error, SparkUnavailableError):
+            if isinstance(error, LakemillError):
                 raise
             raise SparkUnavailableError(f"Spark did not start: {type(error).__name__}: {error}") from error
         return session
@@ -121,13 +157,18 @@ def stop_session(session: "SparkSession") -> None:
     gateway.proc.wait(_STOP_SECONDS)
 
 
-def spark_config(settings: ComputeSettings, profile: ResourceProfile, scratch: Path) -> dict[str, str]:
-    """Return the settings to start Spark with. Secret-free: they stand on the JVM's command line."""
+def spark_config(settings: ComputeSettings, profile: Profile, scratch: Path) -> dict[str, str]:
+    """Return the settings to start Spark with, computing in the driver itself.
+
+    Secret-free: they stand on the JVM's command line.
+    """
     jars = f"{settings.jars_dir.absolute()}/*"
-    heap_mb = _megabytes(profile.driver_memory)
-    config = {
+    heap_mb = profile.driver_memory_mb
+    return {
         "spark.app.name": "lakemill",
-        "spark.master": settings.spark_master,
+        "spark.master": _local_master(settings, profile),
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.memory": f"{heap_mb}m",
         "spark.driver.extraJavaOptions": " ".join(_java_options(settings, profile)),
         "spark.driver.extraClassPath": jars,
@@ -145,17 +186,15 @@ def spark_config(settings: ComputeSettings, profile: ResourceProfile, scratch: P
         "spark.hadoop.fs.s3a.buffer.dir": str(scratch / "s3a"),
         **COMMITTER,
     }
-    if settings.spark_master.startswith("local"):
-        return config | {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
-    return config | {
-        "spark.executor.instances": str(profile.executor_instances),
-        "spark.executor.cores": str(profile.executor_cores),
-        "spark.executor.memory": profile.executor_memory,
-    }
 
 
-def _java_options(settings: ComputeSettings, profile: ResourceProfile) -> Iterator[str]:
-    heap_mb = _megabytes(profile.driver_memory)
+def _local_master(settings: ComputeSettings, profile: Profile) -> str:
+    is_local = settings.spark_master.startswith("local")
+    return settings.spark_master if is_local else f"local[{profile.driver_cores}]"
+
+
+def _java_options(settings: ComputeSettings, profile: Profile) -> Iterator[str]:
+    heap_mb = profile.driver_memory_mb
     yield from ("-XX:+UseParallelGC", f"-Xms{heap_mb}m", f"-Xmn{heap_mb // 3}m", "-Duser.timezone=UTC")
     if settings.spark_archive is not None and settings.spark_archive.exists():
         yield f"-XX:SharedArchiveFile={settings.spark_archive.absolute()}"
@@ -200,24 +239,5 @@ def assert_committer(session: "SparkSession") -> None:
         loader.java.lang.Class.forName(COMMITTER[name])
 
 
-def _usage(session: "SparkSession") -> dict[str, float]:
-    context = _context(session)
-    factory: Any = context._jvm.java.lang.management.ManagementFactory
-    heap = [pool for pool in factory.getMemoryPoolMXBeans() if str(pool.getType().name()) == "HEAP"]
-    found = {
-        "driver_peak_heap_bytes": sum(pool.getPeakUsage().getUsed() for pool in heap),
-        "driver_gc_seconds": sum(gc.getCollectionTime() for gc in factory.getGarbageCollectorMXBeans()) / 1e3,
-    }
-    statistics = Path(f"/proc/{context._gateway.proc.pid}/stat")
-    if statistics.exists():  # Linux
-        user, system = statistics.read_text().rpartition(")")[2].split()[11:13]
-        found["driver_cpu_seconds"] = (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
-    return found
-
-
 def _context(session: "SparkSession") -> Any:
     return session.sparkContext
-
-
-def _megabytes(memory: str) -> int:
-    return int(memory[:-1]) * (1024 if memory.endswith("g") else 1)

@@ -40,6 +40,8 @@ log = structlog.get_logger(__name__)
 
 ExistingKeys = Callable[[str, Sequence[str]], Collection[str]]
 """Dimension name, keys → those that Dagster has."""
+SizeOf = Callable[[Launch], Mapping[str, str]]
+"""A launch → the tags that give its run the size that was granted."""
 
 
 @dataclass(slots=True)
@@ -72,6 +74,7 @@ class ProcessRequests:
     control_plane: "ControlPlane"
     actions: Mapping[str, str]
     """Action name → code digest: what this code location can launch."""
+    size_of: SizeOf
     existing_keys: ExistingKeys
     watermark: Watermark
     wait_seconds: float
@@ -109,7 +112,7 @@ class ProcessRequests:
         }
         missing = {name: self._missing(name, list(found)) for name, found in keys.items() if found}
         requests = [AddDynamicPartitionsRequest(name, new) for name, new in missing.items() if new]
-        return [run_request(launch) for launch in wanted], requests
+        return [run_request(launch, self.size_of(launch)) for launch in wanted], requests
 
     def _is_launchable(self, launch: Launch) -> bool:
         if launch.action in self.actions:
@@ -123,13 +126,13 @@ class ProcessRequests:
         return [key for key in keys if key not in existing]
 
 
-def run_request(launch: Launch) -> RunRequest:
+def run_request(launch: Launch, size: Mapping[str, str]) -> RunRequest:
     """Turn a launch into a run request: Dagster never makes a second run of one ``launch_id``."""
     return RunRequest(
         run_key=str(launch.launch_id),
         job_name=launch.action,
         partition_key=partition_key(launch.entity_id, launch.data_version),
-        tags={LAUNCH_TAG: str(launch.launch_id), PROCESS_TAG: str(launch.process_id)},
+        tags={LAUNCH_TAG: str(launch.launch_id), PROCESS_TAG: str(launch.process_id), **size},
     )
 
 
@@ -139,7 +142,7 @@ def _summary(answer: IntakeAnswer) -> str:
 
 
 def process_requests_sensor(
-    actions: Mapping[str, str], jobs: Sequence["UnresolvedAssetJobDefinition"]
+    actions: Mapping[str, str], jobs: Sequence["UnresolvedAssetJobDefinition"], size_of: SizeOf
 ) -> SensorDefinition:
     """Return the sensor ``process_requests`` over ``actions`` (name → digest), each with a job of the same name."""
     watermark = Watermark()
@@ -159,6 +162,7 @@ def process_requests_sensor(
             log=context.resources.record_log,
             control_plane=context.resources.intake,
             actions=actions,
+            size_of=size_of,
             existing_keys=context.instance.get_existing_dynamic_partitions,
             watermark=watermark,
             wait_seconds=settings.poll_seconds,

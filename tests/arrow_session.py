@@ -14,7 +14,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from assets.schema import Schema
-from contracts.messages import ResourceProfile
+from contracts.messages import Profile
 
 _ARROW = {
     "boolean": pa.bool_(),
@@ -149,10 +149,13 @@ class ArrowSessions:
 
     def __init__(self) -> None:
         self.session = ArrowSession()
-        self.profiles: list[ResourceProfile] = []
+        self.profiles: list[Profile] = []
         self.error: Exception | None = None
 
-    def open(self, profile: ResourceProfile) -> Any:
+    def wait_for_executors(self) -> bool:
+        return True
+
+    def open(self, profile: Profile) -> Any:
         self.profiles.append(profile)
         if self.error:
             raise self.error

@@ -3,6 +3,7 @@
 from uuid import UUID, uuid5
 
 from contracts.intake import IntakeAnswer, IntakeRequest, Launch, LogRecord, RecordAnswer, Verdict
+from contracts.messages import Profile
 from contracts.reports import Catalogue, LaunchMembers, Report, ReportAnswer
 from resources.control_plane import ControlPlaneUnavailableError
 
@@ -37,6 +38,7 @@ class FakeControlPlane:
             data_version="v1",
             process_id=uuid5(UUID(launch_id), action),
             attempt=1,
+            profile=Profile(),
         )
         return RecordAnswer(position=record.position, verdict=Verdict.LAUNCH, launch=launch)
 

@@ -7,7 +7,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own custom
 
-from contracts.messages import ResourceProfile
+from contracts.messages import Profile
 from resources.lake import S3Lake
 from resources.settings import compute_settings
 from resources.spark import SparkSessions
@@ -28,7 +28,7 @@ def main(archive: Path) -> None:
     lake.put("training/raw/raw.csv", _CSV.encode())
     sessions = SparkSessions(settings, start=start)
     try:
-        _job(sessions.open(ResourceProfile(executor_instances=0)), lake.spark_url("training/"))
+        _job(sessions.open(Profile(executor_instances=0)), lake.spark_url("training/"))
     finally:
         sessions.close()
 

@@ -22,8 +22,10 @@ from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
 from dagster._daemon.sensor import execute_sensor_iteration
 from pydantic import SecretStr
 
+from assets.profiles import load_images, load_profiles
 from assets.registry import registry
 from orchestration.definitions import build
+from orchestration.spark import spark
 from resources.dagster_resources import RESOURCES
 from resources.log import RecordLog
 from resources.settings import ComputeSettings
@@ -57,7 +59,10 @@ defs = build(
         "settings": ResourceDefinition.hardcoded_resource(_SETTINGS),
         "record_log": ResourceDefinition(lambda _: WORLD.log),
         "intake": ResourceDefinition(lambda _: WORLD.control_plane),
+        "spark": spark,
     },
+    load_profiles(),
+    load_images(),
 )
 
 

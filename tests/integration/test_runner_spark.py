@@ -23,7 +23,7 @@ from assets.runner import Published
 from assets.snapshots import open_snapshot
 from assets.verify import verify
 from contracts.identity import Coordinate
-from contracts.messages import ResourceProfile
+from contracts.messages import Profile
 from contracts.reasons import ReasonCode
 from contracts.reports import Event
 from contracts.storage import dataset_prefix
@@ -256,4 +256,4 @@ def test_the_session_is_proven_and_carries_no_secret(mill: Mill) -> None:
         assert_committer(spark)
     spark.conf.set(name, COMMITTER[name])
     with pytest.raises(SparkUnavailableError, match="another profile"):
-        mill.sessions.open(ResourceProfile(driver_memory="3g"))
+        mill.sessions.open(Profile(driver_memory="3g"))

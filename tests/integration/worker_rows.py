@@ -8,7 +8,7 @@ import uuid_utils.compat
 from sqlalchemy import RowMapping, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from contracts.messages import ProcessRequest, ResourceProfile
+from contracts.messages import ProcessRequest, Profile
 from contracts.states import State
 from contracts.tenancy import DEFAULT_TENANT
 from control.tables import launches, outbox, process_events, processes, tenants
@@ -39,7 +39,7 @@ async def add_process(db: Database, *, waiting: bool | None = None, **columns: A
         "action_digest": "0" * 64,
         "request": request.model_dump(mode="json"),
         "request_hash": request.request_hash(),
-        "profile": {"requested": None, "granted": ResourceProfile().model_dump(mode="json"), "reason": "test"},
+        "profile": {"requested": None, "granted": Profile().model_dump(mode="json"), "reason": "test"},
         "priority": 0,
         "state": State.ACCEPTED.value,
         "deadline_at": func.now() + timedelta(days=7),

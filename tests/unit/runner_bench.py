@@ -11,7 +11,7 @@ from assets.runner import Published, Tools, run_member
 from assets.snapshots import find_snapshot
 from contracts.commit import Commit
 from contracts.identity import Coordinate
-from contracts.messages import ResourceProfile
+from contracts.messages import Profile
 from contracts.reasons import Reason
 from contracts.reports import Event, Member
 from resources.file_lake import FileLake
@@ -149,7 +149,7 @@ class Bench:
             "dataset": "revenue",
             "params": {},
             "inputs": {},
-            "profile": ResourceProfile(),
+            "profile": Profile(),
         }
         return Member.model_validate(facts | changes)
 

@@ -167,7 +167,7 @@ def test_the_examples_of_the_guide_are_actions(folder: Folder) -> None:
 
 
 def test_a_broken_profiles_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ProfilesError, match="LAKEMILL_PROFILES_FILE"):
+    with pytest.raises(ProfilesError, match="none.toml: No such file"):
         load_profiles(tmp_path / "none.toml")
     (tmp_path / "bad.toml").write_text('[small]\ndriver_memory = "lots"\n')
     with pytest.raises(ProfilesError, match="driver_memory"):

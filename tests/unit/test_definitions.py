@@ -11,7 +11,7 @@ from dagster import AssetKey, DefaultSensorStatus, Definitions
 from assets.partitions import PARTITIONS
 from assets.registry import registry
 from orchestration.definitions import defs
-from orchestration.jobs import MAX_RUN_SECONDS
+from orchestration.k8s import MAX_RUN_SECONDS
 
 ROOT = Path(__file__).parent.parent.parent
 DATASETS = {
@@ -96,7 +96,7 @@ def test_they_validate_with_an_empty_environment(tmp_path: Path) -> None:
 
 
 def test_loading_them_imports_no_client_of_a_run() -> None:
-    clients = {"kafka", "boto3", "httpx", "pyarrow", "dagster_pyspark", "dagster_aws"}
+    clients = {"kafka", "kubernetes", "boto3", "httpx", "pyarrow", "dagster_pyspark", "dagster_aws"}
     code = f"import sys, orchestration.definitions; print(*({clients!r} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

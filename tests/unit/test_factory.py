@@ -16,7 +16,7 @@ from assets.registry import registry
 from contracts.commit import Commit, DataFile, Provenance, digest
 from contracts.identity import Coordinate, new_token
 from contracts.intake import IntakeAnswer, IntakeRequest
-from contracts.messages import ResourceProfile
+from contracts.messages import Profile
 from contracts.reports import Catalogue, Event, LaunchMembers, Member, Report, ReportAnswer
 from contracts.storage import commit_key
 from resources.control_plane import AttemptSupersededError
@@ -54,8 +54,11 @@ class FakeControlPlane:
 class NoSpark:
     """Spark must not be asked for."""
 
-    def open(self, profile: ResourceProfile) -> Any:
+    def open(self, profile: Profile) -> Any:
         raise AssertionError(f"Spark was started for {profile}")
+
+    def wait_for_executors(self) -> bool:
+        raise AssertionError("there is no session to wait for")
 
     def usage(self) -> dict[str, float]:
         return {}
@@ -72,7 +75,7 @@ def member_of(action: Action) -> Member:
         dataset=action.output,
         params={},
         inputs={},
-        profile=ResourceProfile(),
+        profile=Profile(),
     )
 
 

@@ -19,7 +19,7 @@ from assets.errors import (
 from assets.runner import run_operator
 from assets.verify import verify
 from contracts.commit import digest
-from contracts.messages import ResourceProfile
+from contracts.messages import Profile
 from contracts.reasons import ReasonCode
 from contracts.reports import Event
 from contracts.storage import STAGES, commit_key, dataset_prefix
@@ -55,7 +55,7 @@ def test_the_commit_says_who_computed_it_with_what(bench: Bench) -> None:
     assert (provenance.run_id, provenance.action) == (RUN_ID, "aggregate_revenue")
     assert [check.name for check in provenance.checks] == ["not_null(month)", "unique(month)", "at_least(rows=1)"]
     assert all(check.passed for check in provenance.checks)
-    assert provenance.resources["granted"] == ResourceProfile().model_dump()
+    assert provenance.resources["granted"] == Profile().model_dump()
     assert provenance.resources["driver_cpu_seconds"] == 1.5
     assert tuple(provenance.stages) == STAGES
 
@@ -198,7 +198,7 @@ def test_a_failure_that_cannot_be_reported_is_still_raised(bench: Bench) -> None
 
 def test_an_operators_run_reports_published_only(bench: Bench) -> None:
     published = run_operator(
-        bench.action(), "site-7", "v1", run_id=RUN_ID, profile=ResourceProfile(), tools=bench.tools
+        bench.action(), "site-7", "v1", run_id=RUN_ID, profile=Profile(), tools=bench.tools
     )
     (report,) = bench.control.reports
     assert report.event is Event.PUBLISHED
@@ -206,5 +206,5 @@ def test_an_operators_run_reports_published_only(bench: Bench) -> None:
     assert published.commit.provenance.process_id is None
     assert published.commit.provenance.token.startswith(f"{RUN_ID}-0-")
     with pytest.raises(AlreadyPublishedError):
-        run_operator(bench.action(), "site-7", "v1", run_id=RUN_ID, profile=ResourceProfile(), tools=bench.tools)
+        run_operator(bench.action(), "site-7", "v1", run_id=RUN_ID, profile=Profile(), tools=bench.tools)
     assert len(bench.control.reports) == 1

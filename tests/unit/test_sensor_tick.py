@@ -30,6 +30,7 @@ class World:
             log=self.log,
             control_plane=self.control_plane,
             actions=ACTIONS,
+            size_of=lambda launch: {"size": launch.profile.driver_memory},
             existing_keys=self._existing,
             watermark=Watermark(),
             wait_seconds=0,

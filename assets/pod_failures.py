@@ -1,0 +1,98 @@
+"""From what the cluster says of a pod to the reason that the requester reads. Decisions only; asked by the launcher for
+run pods, and by a run for its executors.
+"""
+
+import re
+from collections.abc import Iterable
+
+from contracts.reasons import Reason, ReasonCode
+from resources.cluster import ClusterError, ClusterUnavailableError, Pod
+
+_PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"})
+_UNDER_WAY = frozenset({None, "ContainerCreating", "PodInitializing"})
+_NODE = frozenset({"DeletionByTaintManager", "DeletionByPodGC"})
+_QUOTA = re.compile(r"exceeded quota|must specify (limits|requests)")
+
+
+def reason_of_pod(pod: Pod, role: str) -> Reason | None:
+    """Say why ``pod``, called ``role`` in sentences, does not do its work; None when nothing is known against it."""
+    return _taken_away(pod, role) or _ended(pod, role) or _not_started(pod, role)
+
+
+def _taken_away(pod: Pod, role: str) -> Reason | None:
+    if pod.disruption in _NODE:
+        told = f"the {role} was lost with its node {pod.node or ''} ({pod.disruption_message or pod.disruption})"
+        return _reason(ReasonCode.NODE_LOST, f"{told}; nothing to do unless it happens again")
+    if pod.reason == "Evicted" or pod.disruption:
+        why = pod.message or pod.disruption_message or pod.disruption
+        advice = "ask for a larger resource_profile if this happens again, or give these pods a higher priority"
+        return _reason(ReasonCode.POD_EVICTED, f"the cluster evicted the {role} ({why}); {advice}")
+    return None
+
+
+def _ended(pod: Pod, role: str) -> Reason | None:
+    if pod.terminated == "OOMKilled":
+        told = f"the {role} used more memory than it was granted and was killed (exit code {pod.exit_code})"
+        return _reason(ReasonCode.OUT_OF_MEMORY, f"{told}; ask for a larger resource_profile")
+    if pod.phase == "Failed":
+        code = f" with exit code {pod.exit_code}" if pod.exit_code is not None else ""
+        told = f"the {role} {pod.name} ended{code} ({pod.terminated or pod.reason or 'no reason given'})"
+        return _reason(ReasonCode.RUN_DIED, f"{told}; its log tells more")
+    return None
+
+
+def _not_started(pod: Pod, role: str) -> Reason | None:
+    if pod.waiting in _PULL:
+        told = f"the image {pod.image} of the {role} cannot be pulled ({pod.waiting}: {pod.waiting_message})"
+        return _reason(ReasonCode.IMAGE_UNAVAILABLE, f"{told}; check its name and tag, and the namespace's pull secrets")
+    if pod.waiting not in _UNDER_WAY:
+        told = f"the {role} cannot start ({pod.waiting}: {pod.waiting_message})"
+        return _reason(ReasonCode.POD_REFUSED, f"{told}; an operator has to mend the deployment")
+    if pod.unschedulable:
+        told = f"no node takes the {role} ({pod.unschedulable})"
+        return _reason(ReasonCode.POD_PENDING, f"{told}; ask for a smaller resource_profile, or add nodes")
+    return None
+
+
+def reason_of_refusal(said: str, role: str) -> Reason:
+    """Say why the cluster did not even make the pod; ``said`` is its own sentence."""
+    if _QUOTA.search(said):
+        advice = "ask for a smaller resource_profile, wait until other runs have ended, or raise the namespace's quota"
+        return _reason(
+            ReasonCode.QUOTA_EXCEEDED, f"the namespace's quota has no room for the {role} ({said}); {advice}"
+        )
+    return _reason(ReasonCode.POD_REFUSED, f"the cluster refuses the {role} ({said}); an operator has to mend that")
+
+
+def reason_of_error(error: ClusterError, role: str) -> Reason:
+    """Say why asking the cluster for the pod failed."""
+    if isinstance(error, ClusterUnavailableError):
+        told = f"the {role} could not be started: {error}"
+        return _reason(ReasonCode.CLUSTER_UNAVAILABLE, f"{told}; nothing to do unless it goes on")
+    return reason_of_refusal(str(error), role)
+
+
+def reason_of_pods(pods: Iterable[Pod], complaints: Iterable[str], role: str) -> Reason | None:
+    """Say why none of ``pods`` works, or why there is none; ``complaints`` are about what should have made them."""
+    for pod in pods:
+        if reason := reason_of_pod(pod, role):
+            return reason
+    for said in complaints:
+        if "forbidden" in said:
+            return reason_of_refusal(said, role)
+    return None
+
+
+def reason_of_silence(seconds: float, role: str) -> Reason:
+    """Say that a pod did not start in time, and that the cluster names no cause."""
+    told = f"the {role} did not start within {seconds:.0f} s, and the cluster does not say why"
+    return _reason(ReasonCode.POD_PENDING, f"{told}; an operator has to look at it")
+
+
+def reason_of_absence(role: str) -> Reason:
+    """Say that the pod is gone."""
+    return _reason(ReasonCode.RUN_DIED, f"the {role} is gone: somebody deleted it, or its node did")
+
+
+def _reason(code: ReasonCode, message: str) -> Reason:
+    return Reason(code=code, message=message[0].upper() + message[1:])

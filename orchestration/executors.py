@@ -1,0 +1,102 @@
+"""A run's executors as pods: how Spark is told to start them, and how long they are waited for."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from assets.errors import PodsFailedError
+from assets.pod_failures import reason_of_pods, reason_of_refusal, reason_of_silence
+from contracts.messages import Profile
+from contracts.reasons import Reason
+from orchestration.k8s import executor_size, spark_settings
+from resources.cluster import Cluster, ClusterRefusedError, KubernetesCluster
+from resources.settings import ComputeSettings
+from resources.spark import SparkUnavailableError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+log = structlog.get_logger(__name__)
+
+ROLE = "executor pod"
+_POLL_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class PodExecutors:
+    """The executors of the run pod that this process is."""
+
+    settings_: ComputeSettings
+    cluster: Cluster
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+    def settings(self, profile: Profile) -> dict[str, str]:
+        """See resources.spark.Executors. Raises ClusterError, SparkUnavailableError outside a pod."""
+        name = self.settings_.pod_name
+        own = self.cluster.pod(name) if name else None
+        if own is None:
+            raise SparkUnavailableError("this run is no pod of the cluster: LAKEMILL_POD_NAME does not name one")
+        return spark_settings(profile, own, self.settings_)
+
+    def wait(self, session: "SparkSession", profile: Profile) -> None:
+        """See resources.spark.Executors: for all of them, but no longer than until the first one is late.
+
+        Raises PodsFailedError when not even one came; with fewer than wanted the work begins.
+        """
+        wanted = profile.executor_instances if profile.min_executors is None else profile.min_executors
+        patience = self.settings_.executor_start_seconds
+        give_up_at = self.clock() + patience
+        while (ready := _registered(session)) < wanted:
+            if self.clock() > give_up_at:
+                if not ready:
+                    raise PodsFailedError(self._why(session, profile) or reason_of_silence(patience, ROLE))
+                log.warning("executors.fewer", ready=ready, wanted=wanted)
+                return
+            self.sleep(_POLL_SECONDS)
+
+    def _why(self, session: "SparkSession", profile: Profile) -> Reason | None:
+        application = session.sparkContext.applicationId
+        pods = self.cluster.pods(f"spark-role=executor,spark-app-selector={application}")
+        if pods:
+            return reason_of_pods(pods, (), ROLE)
+        try:
+            # Spark only logs why it could not make any: so ask the API server what it has against one like them.
+            self.cluster.try_pod(_probe(profile))
+        except ClusterRefusedError as error:
+            return reason_of_refusal(str(error), ROLE)
+        return None
+
+
+def pod_executors(settings: ComputeSettings) -> PodExecutors | None:
+    """Return the executors where they are pods; None where the driver itself computes."""
+    if not settings.spark_master.startswith("k8s"):
+        return None
+    return PodExecutors(settings, KubernetesCluster(settings.pod_namespace or "default"))
+
+
+def _registered(session: "SparkSession") -> int:
+    context: Any = session.sparkContext
+    return int(context._jsc.sc().getExecutorMemoryStatus().size()) - 1  # the driver is among them
+
+
+def _probe(profile: Profile) -> dict[str, Any]:
+    locked = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    container = {
+        "name": "probe",
+        "image": "probe",
+        "resources": executor_size(profile).requirements(),
+        "securityContext": locked,
+    }
+    return {
+        "metadata": {"generateName": "executor-probe-"},
+        "spec": {
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
+            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [container],
+        },
+    }

@@ -1,0 +1,126 @@
+"""Dagster's launcher for Kubernetes, with one thing added: when a run pod fails, the requester is told why, in words.
+
+The order is what matters. The control plane takes a run that is over and has not reported for dead, without knowing why.
+So the reason is reported before Dagster marks the run as failed: here, where Dagster learns of it.
+"""
+
+from datetime import UTC, datetime
+from functools import cached_property
+from uuid import UUID
+
+import structlog
+from dagster import DagsterRun
+from dagster._core.launcher import LaunchRunContext
+from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
+from dagster_k8s import K8sRunLauncher
+from kubernetes.client import ApiException
+from urllib3.exceptions import HTTPError
+
+from assets.partitions import LAUNCH_TAG
+from assets.pod_failures import (
+    reason_of_absence,
+    reason_of_error,
+    reason_of_pods,
+    reason_of_refusal,
+    reason_of_silence,
+)
+from contracts.reasons import Reason
+from contracts.reports import Event, Report
+from resources.cluster import Cluster, ClusterError, KubernetesCluster, cluster_error
+from resources.control_plane import ControlPlane, ControlPlaneError, HttpControlPlane
+from resources.settings import compute_settings
+
+log = structlog.get_logger(__name__)
+
+ROLE = "run pod"
+_PATIENCE_SECONDS = 10.0
+
+
+class LakemillRunLauncher(K8sRunLauncher):
+    """Launches runs as Jobs, reports why one failed, and removes what is left of it.
+
+    ``control_plane`` and ``cluster`` are made at their first use; a test sets its own.
+    """
+
+    @cached_property
+    def control_plane(self) -> ControlPlane:
+        """The control plane that hears of failures."""
+        return HttpControlPlane(compute_settings(), patience=_PATIENCE_SECONDS)
+
+    @cached_property
+    def cluster(self) -> Cluster:
+        """The namespace that the Jobs are in."""
+        return KubernetesCluster(self.job_namespace)
+
+    def launch_run(self, context: LaunchRunContext) -> None:
+        """Create the run's Job. Raises what the API server answers, after it was reported as the run's reason."""
+        try:
+            super().launch_run(context)
+        except Exception as error:
+            self._report(context.dagster_run, _reason_of(error))
+            raise
+
+    def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
+        """Tell how the Job of a started run stands. A silent API server is no sign of death: the run may well live."""
+        try:
+            if not self.cluster.has_job(_job_name(run)):
+                return CheckRunHealthResult(WorkerStatus.FAILED, "the Job is gone")
+        except ClusterError as error:
+            return CheckRunHealthResult(WorkerStatus.RUNNING, f"nothing is known, so nothing is concluded: {error}")
+        health = super().check_run_worker_health(run)
+        return CheckRunHealthResult(WorkerStatus.RUNNING) if health.status == WorkerStatus.UNKNOWN else health
+
+    def get_run_worker_debug_info(self, run: DagsterRun, include_container_logs: bool | None = True) -> str | None:
+        """Return what Dagster shows of a failed worker.
+
+        Run monitoring asks for it when it gives a run up, right before it says so, and nobody else does. It is the one
+        moment to report the reason and to remove the Job, which Dagster leaves: a pod that pends would start one day.
+        """
+        info = super().get_run_worker_debug_info(run, include_container_logs)
+        try:
+            self._report(run, self._why(run))
+            self.cluster.delete_job(_job_name(run))
+        except ClusterError as error:
+            log.warning("launcher.cluster_silent", run_id=run.run_id, error=str(error))
+        return info
+
+    def _why(self, run: DagsterRun) -> Reason:
+        name = _job_name(run)
+        pods = self.cluster.pods(f"job-name={name}")
+        found = reason_of_pods(pods, reversed(self.cluster.complaints("Job", name)), ROLE)
+        if found is not None:
+            return found
+        if pods:
+            return reason_of_silence(self._instance.run_monitoring_start_timeout_seconds, ROLE)
+        return reason_of_absence(ROLE)
+
+    def _report(self, run: DagsterRun, reason: Reason) -> None:
+        launch_id = run.tags.get(LAUNCH_TAG)
+        if launch_id is None:
+            return  # an operator's run: nobody waits for it
+        try:
+            for member in self.control_plane.members(UUID(launch_id)).members:
+                self.control_plane.report(
+                    Report(
+                        event=Event.FAILED,
+                        at=datetime.now(UTC),
+                        run_id=run.run_id,
+                        process_id=member.process_id,
+                        attempt=member.attempt,
+                        reason=reason,
+                    )
+                )
+        except ControlPlaneError as error:
+            # The reconciler will find the run dead, and say that much.
+            log.warning("launcher.unheard", run_id=run.run_id, reason=reason.code, error=str(error))
+
+
+def _job_name(run: DagsterRun) -> str:
+    return f"dagster-run-{run.run_id}"  # as dagster_k8s names it; no run is ever resumed
+
+
+def _reason_of(error: Exception) -> Reason:
+    origin = error.__cause__ or error  # Dagster wraps what the client raised
+    if isinstance(origin, ApiException | HTTPError):
+        return reason_of_error(cluster_error(origin), ROLE)
+    return reason_of_refusal(f"{type(error).__name__}: {error}", ROLE)

@@ -1,0 +1,31 @@
+"""The resource ``spark``: the one session of a run, built on dagster-pyspark, its executors pods where there are any."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from dagster import resource
+
+from resources.settings import compute_settings
+
+if TYPE_CHECKING:
+    from resources.spark import SparkSessions
+
+
+@resource(description="Spark for one run: its JVM starts when the run asks for it and stops with the run.")
+def spark() -> Iterator["SparkSessions"]:
+    """Yield the sessions; close them when the run ends, however it ends."""
+    from orchestration.executors import pod_executors  # noqa: PLC0415 - the code location loads no client of a run
+    from resources.spark import SparkSessions  # noqa: PLC0415
+
+    settings = compute_settings()
+    sessions = SparkSessions(settings, start=_start_session, executors=pod_executors(settings))
+    try:
+        yield sessions
+    finally:
+        sessions.close()
+
+
+def _start_session(config: dict[str, str]) -> Any:
+    from dagster_pyspark import LazyPySparkResource  # noqa: PLC0415
+
+    return LazyPySparkResource(spark_config=config).spark_session

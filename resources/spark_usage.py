@@ -1,0 +1,55 @@
+"""What a Spark session has used: cores, processor time, the highest heap, in the driver and in its executors."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+def usage_of(session: "SparkSession") -> dict[str, float]:
+    """Return what was used so far.
+
+    Of the driver's JVM: peak heap in bytes, processor seconds (Linux), garbage collection in seconds. Of executors
+    that are processes of their own, dead ones included: how many, their cores, task and garbage collection seconds,
+    and the highest heap of any one, as far as their heartbeats told it.
+    """
+    context: Any = session.sparkContext
+    factory = context._jvm.java.lang.management.ManagementFactory
+    heap = [pool for pool in factory.getMemoryPoolMXBeans() if str(pool.getType().name()) == "HEAP"]
+    found: dict[str, float] = {
+        "driver_peak_heap_bytes": sum(pool.getPeakUsage().getUsed() for pool in heap),
+        "driver_gc_seconds": sum(gc.getCollectionTime() for gc in factory.getGarbageCollectorMXBeans()) / 1e3,
+    }
+    statistics = Path(f"/proc/{context._gateway.proc.pid}/stat")
+    if statistics.exists():
+        user, system = statistics.read_text().rpartition(")")[2].split()[11:13]
+        found["driver_cpu_seconds"] = (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    return found | _executors(list(_summaries(context)))
+
+
+def _summaries(context: Any) -> Iterator[Any]:
+    listed = context._jsc.sc().statusStore().executorList(False)
+    for place in range(listed.size()):
+        summary = listed.apply(place)
+        if summary.id() != "driver":
+            yield summary
+
+
+def _executors(summaries: list[Any]) -> dict[str, float]:
+    if not summaries:
+        return {}
+    return {
+        "executors": len(summaries),
+        "executor_cores": sum(summary.totalCores() for summary in summaries),
+        "executor_task_seconds": sum(summary.totalDuration() for summary in summaries) / 1e3,
+        "executor_gc_seconds": sum(summary.totalGCTime() for summary in summaries) / 1e3,
+        "executor_peak_heap_bytes": max(_peak_heap(summary) for summary in summaries),
+    }
+
+
+def _peak_heap(summary: Any) -> float:
+    peaks = summary.peakMemoryMetrics()
+    return float(peaks.get().getMetricValue("JVMHeapMemory")) if peaks.isDefined() else 0.0
