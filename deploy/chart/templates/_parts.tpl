@@ -99,6 +99,9 @@ What a container works with, by parts. A part is named once per container and br
 {{- end }}
 
 {{- define "lakemill.env.webIdentity" }}
+{{- if and .Values.s3.webIdentity.roleArn .Values.s3.credentials.secret }}
+{{- fail "s3: keys or web identity, not both: set credentials.secret or webIdentity.roleArn to the empty string" }}
+{{- end }}
 {{- with .Values.s3.webIdentity.roleArn }}
 {{ include "lakemill.plain" (list "AWS_ROLE_ARN" .) }}
 {{ include "lakemill.plain" (list "AWS_WEB_IDENTITY_TOKEN_FILE" "/var/run/secrets/lakemill-s3/token") }}

@@ -1,0 +1,116 @@
+"""The chart, rendered: its objects, the pods they make (a run's and an executor's too), and who may talk to whom."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import yaml
+from dagster import DagsterRun
+from dagster._config import process_config
+from dagster_k8s import K8sRunLauncher
+from dagster_k8s.container_context import K8sContainerContext
+from dagster_k8s.job import construct_dagster_k8s_job
+from kubernetes.client import ApiClient
+
+from tests.test_architecture import ROOT
+
+CHART = ROOT / "deploy" / "chart"
+VALUES = Path(__file__).parent / "values"
+FULL = ("--values", str(VALUES / "full.yaml"))
+RELEASE = "mill"
+NAME = f"{RELEASE}-lakemill"
+COMPONENT = "app.kubernetes.io/component"
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "defaults": (),
+    "full": FULL,
+    "one api, node's own credentials": ("--set", "api.replicas=1", "--set", "s3.credentials.secret="),
+    "open network": ("--set", "networkPolicy.enabled=false", "--set", "readOnlyWebserver.enabled=true"),
+}
+_KUBERNETES = "1.34.0"  # what `helm template` is to take the cluster for; no cluster is asked
+
+Manifest = dict[str, Any]
+
+
+class CommandError(AssertionError):
+    """A command failed; carries what it said."""
+
+
+def run(*command: str, stdin: str | None = None) -> "subprocess.CompletedProcess[str]":
+    """Run a command and return what it said. Raises CommandError when it failed."""
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=120)
+    if done.returncode != 0:
+        raise CommandError(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
+    return done
+
+
+def render(*options: str, namespace: str = "mills") -> list[Manifest]:
+    """Return the chart's objects, hooks included. Raises CommandError with Helm's words."""
+    command = ("helm", "template", RELEASE, str(CHART), "--namespace", namespace, "--kube-version", _KUBERNETES)
+    return [found for found in yaml.safe_load_all(run(*command, *options).stdout) if found]
+
+
+def named(objects: Iterable[Manifest], kind: str, suffix: str) -> Manifest:
+    """Return the one object of this kind and name. Raises StopIteration when there is none."""
+    return next(found for found in objects if (found["kind"], found["metadata"]["name"]) == (kind, f"{NAME}-{suffix}"))
+
+
+def file_of(objects: Iterable[Manifest], config_map: str, key: str) -> Manifest:
+    """Return a YAML file that lies in a ConfigMap."""
+    content: Manifest = yaml.safe_load(named(objects, "ConfigMap", config_map)["data"][key])
+    return content
+
+
+def run_job(objects: Sequence[Manifest], config: Mapping[str, Any] | None = None) -> Manifest:
+    """Return the Job that the launcher makes of a run whose tag ``dagster-k8s/config`` is ``config``.
+
+    Raises Dagster's error when the tag holds what a run may not choose.
+    """
+    stated = file_of(objects, "instance", "dagster.yaml")["run_launcher"]["config"]
+    cluster = {"load_incluster_config": False, "kubeconfig_file": os.environ["KUBECONFIG"]}
+    launcher_class: Any = K8sRunLauncher  # published without types
+    checked = process_config(launcher_class.config_type(), {**stated, **cluster})
+    assert checked.success, checked.errors
+    launcher = launcher_class(**dict(checked.value or {}))
+    tags = {"dagster-k8s/config": json.dumps(config)} if config else {}
+    dagster_run = DagsterRun(job_name="actions", run_id=str(UUID(int=7)), tags=tags)
+    context = K8sContainerContext.create_for_run(dagster_run, launcher, include_run_tags=True)
+    job = construct_dagster_k8s_job(
+        context.get_k8s_job_config(None, launcher),
+        args=["dagster", "api", "execute_run"],
+        job_name="dagster-run-7",
+        user_defined_k8s_config=context.run_k8s_config,
+        component="run_worker",
+        labels={"dagster/run-id": dagster_run.run_id},
+    )
+    made: Manifest = ApiClient().sanitize_for_serialization(job)
+    return made
+
+
+def executor(objects: Sequence[Manifest]) -> Manifest:
+    """Return the pod that an executor becomes: the template, and what Spark adds to it."""
+    pod = file_of(objects, "executor", "executor-template.yaml")
+    image = named(objects, "Deployment", "code")["spec"]["template"]["spec"]["containers"][0]["image"]
+    resources = {"requests": {"cpu": "1", "memory": "2Gi"}, "limits": {"memory": "2Gi"}}
+    pod["spec"]["containers"][0] |= {"image": image, "args": ["executor"], "resources": resources}
+    return pod
+
+
+def pods(objects: Sequence[Manifest]) -> dict[str, Manifest]:
+    """Return component → pod (metadata and spec) for every pod that the release ever makes."""
+    templates = [found["spec"]["template"] for found in objects if found["kind"] in {"Deployment", "Job"}]
+    templates += [run_job(objects)["spec"]["template"], executor(objects)]
+    return {pod["metadata"]["labels"][COMPONENT]: pod for pod in templates}
+
+
+def containers(pod: Manifest) -> list[Manifest]:
+    """Return all containers of a pod."""
+    return [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]
+
+
+def environment(container: Manifest) -> dict[str, Manifest]:
+    """Return a container's variables by name."""
+    return {entry["name"]: entry for entry in container.get("env", [])}

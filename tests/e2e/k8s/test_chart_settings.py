@@ -1,0 +1,145 @@
+"""What the pods of the chart are told: variables, files, Dagster's configuration, the order of the hooks."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from dagster._config import process_config
+from dagster._core.instance import InstanceRef
+from dagster._core.run_coordinator import QueuedRunCoordinator
+from dagster_aws.s3 import S3ComputeLogManager
+
+from orchestration.storage import PooledPostgresStorage
+from resources.settings import ComputeSettings, ControlSettings
+from tests.e2e.k8s.helm import (
+    COMPONENT,
+    FULL,
+    VARIANTS,
+    Manifest,
+    containers,
+    environment,
+    file_of,
+    named,
+    pods,
+    render,
+    run_job,
+)
+
+pytestmark = pytest.mark.k8s
+
+Objects = list[Manifest]
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def variant(request: pytest.FixtureRequest) -> Objects:
+    return render(*VARIANTS[request.param])
+
+
+@pytest.fixture(scope="module")
+def full() -> Objects:
+    return render(*FULL)
+
+
+def test_every_variable_is_a_setting_and_none_is_missing(variant: Objects) -> None:
+    fields = {f"LAKEMILL_{name.upper()}" for name in ControlSettings.model_fields | ComputeSettings.model_fields}
+    for component, pod in pods(variant).items():
+        for container in containers(pod):
+            variables = environment(container)
+            assert len(variables) == len(container.get("env", [])), f"{component}: a variable is set twice"
+            assert {name for name in variables if name.startswith("LAKEMILL_")} <= fields, component
+            if component != "executor":
+                model = ControlSettings if "control" in container["image"] else ComputeSettings
+                required = {f"LAKEMILL_{name.upper()}" for name, f in model.model_fields.items() if f.is_required()}
+                assert variables.keys() >= required, component
+
+
+def test_both_planes_get_the_same_permit(full: Objects) -> None:
+    found = {name: environment(containers(pod)[0]).get("LAKEMILL_PERMIT_SECONDS") for name, pod in pods(full).items()}
+    assert {name: entry["value"] for name, entry in found.items() if entry} == dict.fromkeys(
+        ("api", "worker", "code", "daemon", "webserver", "webserver-read-only", "run"), "60"
+    )
+
+
+def test_certificates_and_tokens_lie_where_the_settings_say(full: Objects) -> None:
+    for component, pod in pods(full).items():
+        for container in containers(pod):
+            variables = environment(container)
+            mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
+            for name in ("PGSSLROOTCERT", "LAKEMILL_KAFKA_CA_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE"):
+                if name in variables:
+                    assert str(Path(variables[name]["value"]).parent) in mounts, (component, name)
+            assert "LAKEMILL_S3_ACCESS_KEY" not in variables
+            assert ("AWS_ROLE_ARN" in variables) == (
+                "s3-token" in {mount["name"] for mount in container["volumeMounts"]}
+            )
+    assert "AWS_ROLE_ARN" in environment(containers(pods(full)["executor"])[0])
+
+
+def test_the_first_hook_needs_nothing_of_the_release(full: Objects) -> None:
+    job = named(full, "Job", "migrate")
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
+    spec = job["spec"]["template"]["spec"]
+    assert spec["serviceAccountName"] == "default"
+    assert not [volume for volume in spec["volumes"] if "configMap" in volume]
+    assert [container["args"] for container in [*spec["initContainers"], *spec["containers"]]] == [
+        ["python", "-m", "control.migrate"],
+        ["lakemill", "topics", "ensure", "--partitions=12", "--replication-factor=2"],
+    ]
+    after = named(full, "Job", "publish")
+    assert after["metadata"]["annotations"]["helm.sh/hook"] == "post-install,post-upgrade"
+
+
+@pytest.mark.parametrize(
+    ("setting", "rolled"),
+    [
+        ("profiles=[x]", {"code"}),
+        ("actionImages=[images]", {"code"}),
+        ("launching.maxConcurrentRuns=7", {"code", "daemon", "webserver", "webserver-read-only"}),
+        ("launching.jobTtlSeconds=7", {"code", "daemon", "webserver"}),
+        ("executor.podLabels.a=b", set()),  # a run reads it when it starts
+    ],
+)
+def test_pods_are_rolled_when_what_they_read_changes(setting: str, rolled: set[str], full: Objects) -> None:
+    def templates(objects: Objects) -> dict[str, Manifest]:
+        return {
+            found["metadata"]["labels"][COMPONENT]: found["spec"]["template"]
+            for found in objects
+            if found["kind"] == "Deployment"
+        }
+
+    before, after = templates(full), templates(render(*FULL, "--set", setting))
+    assert {name for name in before if before[name] != after[name]} == rolled
+
+
+def test_dagster_takes_its_configuration(full: Objects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", "postgresql://nobody@nowhere/none")
+    monkeypatch.setenv("DAGSTER_KEEP_CONNECTIONS", "10")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    for config_map in ("instance", "instance-read-only"):
+        content = file_of(full, config_map, "dagster.yaml")
+        (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(content))
+        ref = InstanceRef.from_dir(str(tmp_path))
+        assert ref.run_coordinator_data is not None
+        assert isinstance(ref.run_coordinator_data.rehydrate(as_type=QueuedRunCoordinator), QueuedRunCoordinator)
+        assert isinstance(ref.compute_logs_data.rehydrate(as_type=S3ComputeLogManager), S3ComputeLogManager)
+        storage = content["storage"]["custom"]["config"]
+        assert process_config(PooledPostgresStorage.config_type(), storage).success
+    assert "run_launcher" not in file_of(full, "instance-read-only", "dagster.yaml")
+
+
+def test_a_run_chooses_its_size_its_image_and_its_deadline_only(full: Objects) -> None:
+    size = {"requests": {"cpu": "3", "memory": "9Gi"}, "limits": {"memory": "9Gi"}}
+    chosen = {
+        "container_config": {"resources": size, "image": "geo:4"},
+        "job_spec_config": {"active_deadline_seconds": 600},
+    }
+    job = run_job(full, chosen)["spec"]
+    container = job["template"]["spec"]["containers"][0]
+    assert (container["resources"], container["image"]) == (size, "geo:4")
+    assert (job["activeDeadlineSeconds"], job["ttlSecondsAfterFinished"]) == (600, 60)
+    for field, value in {"host_network": True, "service_account_name": "other"}.items():
+        with pytest.raises(Exception, match="violated the allowed list"):
+            run_job(full, {"pod_spec_config": {field: value}})
+    added = {"container_config": {"resources": size, "env": [{"name": "LD_PRELOAD", "value": "x"}]}}
+    with pytest.raises(Exception, match="violated the allowed list"):
+        run_job(full, added)
