@@ -44,7 +44,7 @@ def _ended(pod: Pod, role: str) -> Reason | None:
 def _not_started(pod: Pod, role: str) -> Reason | None:
     if pod.waiting in _PULL:
         told = f"the image {pod.image} of the {role} cannot be pulled ({pod.waiting}: {pod.waiting_message})"
-        return _reason(ReasonCode.IMAGE_UNAVAILABLE, f"{told}; check its name and tag, and the namespace's pull secrets")
+        return _reason(ReasonCode.IMAGE_UNAVAILABLE, f"{told}; check its name and tag, and the pull secrets")
     if pod.waiting not in _UNDER_WAY:
         told = f"the {role} cannot start ({pod.waiting}: {pod.waiting_message})"
         return _reason(ReasonCode.POD_REFUSED, f"{told}; an operator has to mend the deployment")

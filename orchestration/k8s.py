@@ -1,5 +1,6 @@
-"""What a granted profile becomes on Kubernetes: the run's Job, by Dagster's tag, and Spark's settings. Both are made here
-and nowhere else, so that nothing of a request reaches a pod except through a profile.
+"""What a granted profile becomes on Kubernetes: the run's Job, by Dagster's tag, and Spark's settings.
+
+Both are made here and nowhere else, so that nothing of a request reaches a pod except through a profile.
 """
 
 import json
@@ -57,7 +58,10 @@ def executor_size(profile: Profile) -> PodSize:
 
 
 def job_config(profile: Profile, image: str | None = None) -> dict[str, Any]:
-    """Return the run's part of its Job, in the form of Dagster's ``dagster-k8s/config``; ``image`` replaces the usual."""
+    """Return the run's part of its Job, in the form of Dagster's ``dagster-k8s/config``.
+
+    ``image`` replaces the deployment's usual one.
+    """
     container: dict[str, Any] = {"resources": driver_size(profile).requirements()}
     return {
         "container_config": container | ({"image": image} if image else {}),

@@ -1,7 +1,7 @@
 """Dagster's launcher for Kubernetes, with one thing added: when a run pod fails, the requester is told why, in words.
 
-The order is what matters. The control plane takes a run that is over and has not reported for dead, without knowing why.
-So the reason is reported before Dagster marks the run as failed: here, where Dagster learns of it.
+The order is what matters. The control plane takes a run that is over and has not reported for dead, without knowing
+why. So the reason is reported before Dagster marks the run as failed: here, where Dagster learns of it.
 """
 
 from datetime import UTC, datetime
