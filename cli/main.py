@@ -5,7 +5,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from cli import actions, demo, keys, stack_commands, try_commands
+from cli import actions, demo, keys, stack_commands, topics, try_commands
 from contracts.problems import LakemillError
 
 
@@ -30,5 +30,6 @@ app = typer.Typer(
 stack_commands.register(app)
 keys.register(app)
 actions.register(app)
+topics.register(app)
 demo.register(app)
 try_commands.register(app)

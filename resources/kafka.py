@@ -10,10 +10,10 @@ from typing import Any
 import structlog
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.errors import KafkaError
-from kafka.net.compat import KafkaNetClient
 
 from contracts.intake import LogPosition
 from resources.faults import crash_point
+from resources.kafka_security import WatchedNetwork, security_options
 from resources.log import OutgoingRecord, RecordLogError, Relay
 from resources.settings import KafkaSettings
 
@@ -35,14 +35,15 @@ class Topic:
 
 
 def connect(client: Callable[..., Any], settings: KafkaSettings, **config: Any) -> Any:
-    """Build a Kafka client. Raises KafkaError when no broker answers within five seconds.
+    """Build a Kafka client. Raises KafkaError when no broker answers within five seconds, BrokerRefusedError for TLS
+    and SASL, KafkaConfigurationError for a CA file that cannot be read.
 
     A constructor that fails keeps its network thread running, so the network client is closed here.
     """
-    networks: list[Any] = []
+    networks: list[WatchedNetwork] = []
 
-    def network(**options: Any) -> Any:
-        networks.append(KafkaNetClient(**options))
+    def network(**options: Any) -> WatchedNetwork:
+        networks.append(WatchedNetwork(**options))
         return networks[-1]
 
     try:
@@ -52,11 +53,14 @@ def connect(client: Callable[..., Any], settings: KafkaSettings, **config: Any) 
             request_timeout_ms=CONNECT_MS,
             reconnect_backoff_max_ms=1_000,
             kafka_client=network,
+            **security_options(settings),
             **config,
         )
-    except BaseException:
+    except BaseException as error:
         for opened in networks:
             opened.close()
+        if isinstance(error, KafkaError) and networks:
+            raise networks[-1].explain(error, settings) from error
         raise
 
 
@@ -71,7 +75,7 @@ class Topics:
         """Return the topic. Raises RecordLogError when there is none, KafkaError when no broker answers."""
         (found,) = self._admin.describe_topics([self._name])
         if found["error_code"] != 0 or found["topic_id"] is None:
-            raise RecordLogError(f"topic {self._name!r} does not exist on the broker: create it ('lakemill up' does)")
+            raise RecordLogError(f"topic {self._name!r} does not exist on the broker: run 'lakemill topics ensure'")
         return Topic(found["topic_id"], tuple(sorted(part["partition_index"] for part in found["partitions"])))
 
     def close(self) -> None:

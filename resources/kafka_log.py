@@ -13,6 +13,7 @@ from kafka.errors import KafkaError, LogTruncationError, OffsetOutOfRangeError
 from contracts.cursor import Cursor, TopicPosition
 from contracts.intake import LogGap, LogPosition, LogRecord
 from resources.kafka import CONNECT_MS, Topic, Topics, connect
+from resources.kafka_security import BrokerRefusedError
 from resources.log import Polled, RecordLogError
 from resources.settings import KafkaSettings
 
@@ -48,6 +49,9 @@ class KafkaRecordLog:
             raise RecordLogError("another poll is still reading the log: it ends within the poll's own time limit")
         try:
             return self._poll(cursor, wait_seconds, max_records)
+        except BrokerRefusedError as error:
+            self._close()
+            raise RecordLogError(f"the log cannot be read: {error}") from error
         except (KafkaError, OSError) as error:
             self._close()
             raise RecordLogError(f"the log cannot be read: {error}; is Kafka running and reachable?") from error

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 STATE_DIR = Path(os.environ.get("LAKEMILL_STATE_DIR", ".lakemill")).absolute()
@@ -18,7 +18,11 @@ STATE_DIR = Path(os.environ.get("LAKEMILL_STATE_DIR", ".lakemill")).absolute()
 
 class _Settings(BaseSettings):
     model_config = SettingsConfigDict(
-        env_prefix="LAKEMILL_", env_file=STATE_DIR / "lakemill.env", extra="ignore", frozen=True
+        env_prefix="LAKEMILL_",
+        env_file=STATE_DIR / "lakemill.env",
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,  # a refused secret must not be shown by its refusal
     )
 
 
@@ -44,9 +48,28 @@ class KafkaSettings(_Settings):
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     kafka_ca_file: Path | None = None
     """PEM file of the authority that signed the brokers' certificates; the system's own ones when unset."""
-    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
-    kafka_sasl_username: str | None = None
-    kafka_sasl_password: SecretStr | None = None
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(None, validate_default=True)
+    kafka_sasl_username: str | None = Field(None, validate_default=True)
+    kafka_sasl_password: SecretStr | None = Field(None, validate_default=True)
+
+    @field_validator("kafka_ca_file")
+    @classmethod
+    def _only_with_tls(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        protocol = info.data.get("kafka_security_protocol", "SSL")
+        if value is not None and "SSL" not in protocol:
+            raise ValueError(f"LAKEMILL_KAFKA_CA_FILE is set, but LAKEMILL_KAFKA_SECURITY_PROTOCOL is {protocol}")
+        return value
+
+    @field_validator("kafka_sasl_mechanism", "kafka_sasl_username", "kafka_sasl_password")
+    @classmethod
+    def _only_with_sasl(cls, value: object, info: ValidationInfo) -> object:
+        protocol = info.data.get("kafka_security_protocol")  # absent when it is itself refused
+        variable = f"LAKEMILL_{str(info.field_name).upper()}"
+        if protocol is not None and protocol.startswith("SASL") and not value:
+            raise ValueError(f"LAKEMILL_KAFKA_SECURITY_PROTOCOL is {protocol}: set {variable}")
+        if protocol is not None and not protocol.startswith("SASL") and value:
+            raise ValueError(f"{variable} is set, but LAKEMILL_KAFKA_SECURITY_PROTOCOL is {protocol}")
+        return value
 
 
 class PlaneLinkSettings(_Settings):
@@ -128,6 +151,12 @@ class FaultSettings(_Settings):
 def lake_settings() -> LakeSettings:
     """Return this process's lake settings."""
     return LakeSettings()
+
+
+@cache
+def kafka_settings() -> KafkaSettings:
+    """Return this process's Kafka settings. Raises pydantic's ValidationError naming each wrong variable."""
+    return KafkaSettings()
 
 
 @cache

@@ -1,4 +1,4 @@
-"""TLS for tests: an authority of our own, and a server's certificate for one name."""
+"""TLS for tests: an authority of our own, and certificates for servers."""
 
 import datetime
 import ssl
@@ -23,11 +23,16 @@ class Authority:
 
     def client_context(self) -> ssl.SSLContext:
         """Return a context that trusts this authority and no other."""
-        pem = self._certificate.public_bytes(serialization.Encoding.PEM).decode()
-        return ssl.create_default_context(cadata=pem)
+        return ssl.create_default_context(cadata=self._pem().decode())
 
-    def server_context(self, name: str, folder: Path) -> ssl.SSLContext:
-        """Return a context with a certificate for the DNS name ``name``."""
+    def write_ca(self, folder: Path) -> Path:
+        """Write the authority's own certificate and return its path."""
+        path = folder / "ca.pem"
+        path.write_bytes(self._pem())
+        return path
+
+    def write_pair(self, name: str, folder: Path) -> Path:
+        """Write a key and a certificate for the DNS name ``name`` into one file and return its path."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         names = x509.SubjectAlternativeName([x509.DNSName(name)])
@@ -38,9 +43,16 @@ class Authority:
             key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
             + certificate.public_bytes(serialization.Encoding.PEM)
         )
+        return pem
+
+    def server_context(self, name: str, folder: Path) -> ssl.SSLContext:
+        """Return a context with a certificate for the DNS name ``name``."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(pem)
+        context.load_cert_chain(self.write_pair(name, folder))
         return context
+
+    def _pem(self) -> bytes:
+        return self._certificate.public_bytes(serialization.Encoding.PEM)
 
     def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.UTC)

@@ -3,6 +3,7 @@
 import base64
 import secrets
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.local.errors import ServerFailedError
@@ -11,26 +12,29 @@ from deploy.local.site import CompleteFolder, Site
 from resources.kafka_admin import broker_answers, ensure_topic
 from resources.settings import KafkaSettings
 
-PARTITIONS = 4
 _LOG_CONFIG = Path(__file__).parent / "kafka-log4j2.xml"
 
 
 class KafkaNode:
-    """The node below ``kafka/``: formatted once; its configuration is written anew at each start."""
+    """The node below ``kafka/``: formatted once; its configuration is written anew at each start.
 
-    def __init__(self, site: Site) -> None:
+    ``extra`` properties win over our own; a test adds a listener with TLS and SASL.
+    """
+
+    def __init__(self, site: Site, extra: Mapping[str, str] | None = None) -> None:
         self._site = site
+        self._extra = dict(extra or {})
         self._state = CompleteFolder("kafka", site.folder("kafka"))
         self._configuration = self._state.path / "server.properties"
 
     def server(self) -> Server:
         """Return the server; once ready, the relay's topic exists."""
-        bootstrap = self._site.ports.address("kafka")
+        settings = self._client_settings()
         return Server(
             name="kafka",
             command=self._java("kafka.Kafka", str(self._configuration)),
-            address=bootstrap,
-            is_ready=lambda _: broker_answers(bootstrap),
+            address=settings.kafka_bootstrap,
+            is_ready=lambda _: broker_answers(settings),
             prepare=self._prepare,
             settle=self._settle,
             wave=STORAGE_WAVE,
@@ -55,13 +59,17 @@ class KafkaNode:
         self._state.complete()
 
     def _settle(self) -> None:
-        settings = KafkaSettings(kafka_bootstrap=self._site.ports.address("kafka"))
-        # Room above the bound of a record, so that an oversized one reaches the sensor and gets a dead letter.
-        ensure_topic(
-            settings.kafka_bootstrap,
-            settings.kafka_topic,
-            partitions=PARTITIONS,
-            max_message_bytes=4 * settings.kafka_max_record_bytes,
+        ensure_topic(self._client_settings())
+
+    def _client_settings(self) -> KafkaSettings:
+        return KafkaSettings(
+            kafka_bootstrap=self._site.ports.address("kafka"),
+            # Explicit: what the shell says of another broker must not hold for this one.
+            kafka_security_protocol="PLAINTEXT",
+            kafka_ca_file=None,
+            kafka_sasl_mechanism=None,
+            kafka_sasl_username=None,
+            kafka_sasl_password=None,
         )
 
     def _java(self, main: str, *arguments: str) -> tuple[str, ...]:
@@ -88,4 +96,5 @@ class KafkaNode:
             "transaction.state.log.replication.factor": "1",
             "transaction.state.log.min.isr": "1",
             "log.cleaner.dedupe.buffer.size": "16777216",
+            **self._extra,
         }

@@ -73,7 +73,7 @@ def test_a_recreated_topic_does_not_stop_the_sensor(world: World) -> None:
     admin.delete_topics([world.settings.kafka_topic])
     wait_for("the topic is gone", lambda: world.settings.kafka_topic not in admin.list_topics(), 30)
     admin.close()
-    ensure_topic(world.settings.kafka_bootstrap, world.settings.kafka_topic)
+    ensure_topic(world.settings)
     world.stack.restart("daemon")
     other = world.land_flights()
     for process_id, place in ((world.submit(other), other), (lost, target)):

@@ -1,0 +1,44 @@
+"""``lakemill topics …``: the log between the planes. Needs Kafka's settings and nothing else."""
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="The topic of the log.")
+
+EXIT_CONFIG = 3
+
+
+@app.callback()
+def _group() -> None:
+    """Keep ``ensure`` a command of a group, although it is the only one."""
+
+
+@app.command()
+def ensure(
+    partitions: Annotated[int, typer.Option(min=1, max=10_000, help="At least so many.")] = 4,
+    replication_factor: Annotated[
+        int | None, typer.Option(min=1, max=100, help="Copies of each partition. Default: the broker's own.")
+    ] = None,
+    wait: Annotated[float, typer.Option(min=0, max=3600, help="Seconds to try while no broker answers.")] = 60.0,
+) -> None:
+    """Create the topic when it is missing; say what an existing one lacks. It is never changed."""
+    from pydantic import ValidationError
+
+    from resources.kafka_admin import ensure_topic
+    from resources.settings import kafka_settings
+
+    try:
+        settings = kafka_settings()
+    except ValidationError as error:
+        for found in error.errors(include_url=False, include_context=False, include_input=False):
+            variable = f"LAKEMILL_{'_'.join(map(str, found['loc'])).upper()}"
+            typer.echo(f"Not configured: {variable}: {found['msg']}", err=True)
+        raise typer.Exit(EXIT_CONFIG) from None
+    made = ensure_topic(settings, partitions=partitions, replication_factor=replication_factor, wait_seconds=wait)
+    typer.echo(f"{settings.kafka_topic} {'is made' if made else 'was there and is as it must be'}.")
+
+
+def register(root: typer.Typer) -> None:
+    """Add ``topics`` to the command line."""
+    root.add_typer(app, name="topics")
