@@ -53,14 +53,23 @@ def setup(
 def up(
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when every server is ready.")] = False,
     base_port: BasePort = None,
+    host: Annotated[
+        str | None, typer.Option(help="The address of this machine to listen at; default: as before.")
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Start only this server; repeat it.")] = None,
 ) -> None:
     """Start every server and watch them; Ctrl+C stops them all."""
     from cli.stack_session import run_detached, run_in_foreground
+    from deploy.local.plan import SERVER_NAMES
     from deploy.local.stack import Stack
     from resources.settings import STATE_DIR
 
-    stack = Stack(STATE_DIR, base_port)
-    raise typer.Exit(run_detached(stack) if detach else run_in_foreground(stack))
+    stack = Stack(STATE_DIR, base_port, host=host)
+    if unknown := set(only or ()) - set(SERVER_NAMES):
+        raise typer.BadParameter(
+            f"there is no {unknown.pop()!r}; there are {', '.join(SERVER_NAMES)}", param_hint="--only"
+        )
+    raise typer.Exit(run_detached(stack, only) if detach else run_in_foreground(stack, only))
 
 
 def down(

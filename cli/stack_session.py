@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import FrameType
@@ -79,18 +79,18 @@ def unstoppable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def run_detached(stack: Stack) -> int:
-    """Start everything and return 0; 130 when the user interrupted the start."""
+def run_detached(stack: Stack, only: Collection[str] | None = None) -> int:
+    """Start everything, or ``only`` those, and return 0; 130 when the user interrupted the start."""
     screen = _Screen()
     with screen.live(stack.status()):
-        return _start(stack, screen)
+        return _start(stack, screen, only)
 
 
-def run_in_foreground(stack: Stack) -> int:
-    """Start everything, watch until the user ends it or everything was stopped, and return the exit code."""
+def run_in_foreground(stack: Stack, only: Collection[str] | None = None) -> int:
+    """Start everything, or ``only`` those, watch until the user ends it or all was stopped, and return the exit code."""
     screen = _Screen()
     with screen.live(stack.status()):
-        code = _start(stack, screen)
+        code = _start(stack, screen, only)
         if code:
             return code
         screen.say("Everything is up. Ctrl+C stops it; 'lakemill status' shows it in another terminal.\n")
@@ -114,10 +114,10 @@ def print_progress(row: ServerStatus) -> None:
     Console().print(status_line(row), highlight=False, markup=False, soft_wrap=True)
 
 
-def _start(stack: Stack, screen: _Screen) -> int:
+def _start(stack: Stack, screen: _Screen, only: Collection[str] | None) -> int:
     try:
         with interruptible():
-            stack.start(screen.show)
+            stack.start(screen.show, only=only)
     except KeyboardInterrupt:
         screen.say("Interrupted while starting; everything that had started is stopped again.")
         return 130

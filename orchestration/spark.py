@@ -1,4 +1,4 @@
-"""The resource ``spark``: the one session of a run, built on dagster-pyspark; its executors are pods where it has any."""
+"""The resource ``spark``: the one session of a run, built on dagster-pyspark, its executors pods where it has some."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any

@@ -1,7 +1,6 @@
 """The control plane's servers: migrations first, then the API and the worker; last, the catalogue of actions."""
 
 from deploy.local import probes
-from deploy.local.ports import HOST
 from deploy.local.server import Server, Step
 from deploy.local.site import Site
 
@@ -14,12 +13,21 @@ def migrations(site: Site) -> Step:
 def api(site: Site) -> Server:
     """Return the REST API; ready when it reaches its database."""
     port = site.ports.of("api")
-    options = ("--factory", "--host", HOST, "--port", str(port), "--timeout-graceful-shutdown", "5", "--no-access-log")
+    options = (
+        "--factory",
+        "--host",
+        site.ports.host,
+        "--port",
+        str(port),
+        "--timeout-graceful-shutdown",
+        "5",
+        "--no-access-log",
+    )
     return Server(
         name="api",
         command=site.python("-m", "uvicorn", "api.app:create_app", *options),
         address=f"http://{site.ports.address('api')}",
-        is_ready=lambda _: probes.http_ok(HOST, port, "/readyz"),
+        is_ready=lambda _: probes.http_ok(site.ports.host, port, "/readyz"),
         needs=("migrations", "orphans"),
     )
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from deploy.local import probes
-from deploy.local.ports import HOST
 from deploy.local.server import Server, Step
 from deploy.local.site import Site
 
@@ -46,19 +45,19 @@ class DagsterServers:
         shutil.copyfile(_INSTANCE, self._home / "dagster.yaml")
         port = self._site.ports.of("code-location")
         self._workspace.write_text(
-            f"load_from:\n- grpc_server: {{host: {HOST}, port: {port}, location_name: {LOCATION}}}\n"
+            f"load_from:\n- grpc_server: {{host: {self._site.ports.host}, port: {port}, location_name: {LOCATION}}}\n"
         )
         return Step("orphans", self._site.python("-m", "orchestration.orphans"), needs=("postgres",), env=self.env)
 
     def code_location(self) -> Server:
         """Return the server of our definitions; it listens only after it has loaded them."""
         port = self._site.ports.of("code-location")
-        arguments = ("api", "grpc", "-h", HOST, "-p", str(port), "-m", "orchestration.definitions")
+        arguments = ("api", "grpc", "-h", self._site.ports.host, "-p", str(port), "-m", "orchestration.definitions")
         return Server(
             name="code-location",
             command=self._site.python("-m", "dagster", *arguments, "-d", ".", "--use-python-environment-entry-point"),
             address=self._site.ports.address("code-location"),
-            is_ready=lambda _: probes.accepts(HOST, port),
+            is_ready=lambda _: probes.accepts(self._site.ports.host, port),
             needs=("s3", "orphans"),
             env=self.env,
             deadline=120,
@@ -82,7 +81,9 @@ class DagsterServers:
         port = str(self._site.ports.of("webserver"))
         return Server(
             name="webserver",
-            command=self._site.python("-m", "dagster_webserver", "-h", HOST, "-p", port, "-w", str(self._workspace)),
+            command=self._site.python(
+                "-m", "dagster_webserver", "-h", self._site.ports.host, "-p", port, "-w", str(self._workspace)
+            ),
             address=f"http://{self._site.ports.address('webserver')}",
             is_ready=lambda _: self._location_loaded(),
             needs=("code-location",),
@@ -105,4 +106,4 @@ class DagsterServers:
         )
 
     def _ask(self, query: str) -> dict[str, Any]:
-        return probes.graphql(HOST, self._site.ports.of("webserver"), query)
+        return probes.graphql(self._site.ports.host, self._site.ports.of("webserver"), query)

@@ -48,6 +48,7 @@ def addresses(made: Mapping[str, str], ports: PortBlock, jars_dir: Path) -> dict
     postgres = ports.address("postgres")
     return {
         "LAKEMILL_BASE_PORT": str(ports.base),
+        "LAKEMILL_HOST": ports.host,
         "LAKEMILL_API_URL": f"http://{ports.address('api')}",
         "LAKEMILL_DAGSTER_URL": f"http://{ports.address('webserver')}",
         "LAKEMILL_DATABASE_URL": f"postgresql+asyncpg://lakemill:{made['LAKEMILL_DATABASE_PASSWORD']}@{postgres}/lakemill",
@@ -79,7 +80,8 @@ def inherited(variables: Mapping[str, str]) -> dict[str, str]:
         if not name.startswith(("LAKEMILL_", "DAGSTER_", "AWS_", "PG")) and name != "PYTHONDONTWRITEBYTECODE"
     }
     shown = {name: value for name, value in variables.items() if name not in _PASSWORDS}
-    no_proxy = ",".join(part for part in (own.get("no_proxy") or own.get("NO_PROXY"), HOST, "localhost") if part)
+    hosts = (own.get("no_proxy") or own.get("NO_PROXY"), variables.get("LAKEMILL_HOST"), HOST, "localhost")
+    no_proxy = ",".join(part for part in hosts if part)
     return own | {"NO_PROXY": no_proxy, "no_proxy": no_proxy, "PYTHONUNBUFFERED": "1"} | shown
 
 

@@ -14,9 +14,10 @@ _LOWEST, _HIGHEST = 20_000, 32_000  # below the range that systems hand out to c
 
 @dataclass(frozen=True, slots=True)
 class PortBlock:
-    """Where each server listens: ``base`` and the fifteen ports behind it."""
+    """Where each server listens: ``base`` and the fifteen ports behind it, at one address of this machine."""
 
     base: int
+    host: str = HOST
 
     OFFSETS = {  # noqa: RUF012 -- a constant table, not a default
         "api": 0,
@@ -43,12 +44,12 @@ class PortBlock:
 
     def address(self, name: str) -> str:
         """Return ``host:port`` of ``name``."""
-        return f"{HOST}:{self.of(name)}"
+        return f"{self.host}:{self.of(name)}"
 
     def taken(self, server: str | None = None) -> list[str]:
         """Return the names whose port is in use; with ``server``, only of that server's own ports."""
         mine = (name for name in self.OFFSETS if server is None or name == server or name.startswith(f"{server}-"))
-        return [name for name in mine if not is_free(self.of(name))]
+        return [name for name in mine if not is_free(self.of(name), self.host)]
 
     def check_free(self, server: str | None = None) -> None:
         """Raise PortTakenError that names each server and port in use, and the option that changes them."""
@@ -61,12 +62,12 @@ class PortBlock:
             )
 
 
-def is_free(port: int) -> bool:
-    """Return whether a server could listen on ``port`` of the loopback address now."""
+def is_free(port: int, host: str = HOST) -> bool:
+    """Return whether a server could listen on ``port`` of this machine's address ``host`` now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((host, port))
         except OSError:
             return False
     return True

@@ -9,7 +9,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from deploy.local.errors import ServerFailedError, StackError, ToolMissingError
-from deploy.local.ports import HOST
 from deploy.local.server import STORAGE_WAVE, Server
 from deploy.local.site import CompleteFolder, Site
 
@@ -29,7 +28,7 @@ class PostgresCluster:
     def server(self) -> Server:
         """Return the server. Raises ToolMissingError when root has no ``setpriv`` to become another user with."""
         settings = {
-            "listen_addresses": HOST,
+            "listen_addresses": self._site.ports.host,
             "port": str(self._site.ports.of("postgres")),
             "unix_socket_directories": "",
             "max_connections": "200",
@@ -70,6 +69,9 @@ class PostgresCluster:
             check=False,
         )
         password.unlink()
+        # Pods of a cluster on this machine come from a network that it is part of; initdb admits the loopback only.
+        with (self._data / "pg_hba.conf").open("a") as rules:
+            rules.write("host all all samenet scram-sha-256\n")
         if done.returncode != 0:
             raise ServerFailedError("postgres", "could not make its cluster", self._state.path, done.stderr[-2000:])
 
@@ -82,7 +84,16 @@ class PostgresCluster:
     def _psql(self, sql: str) -> subprocess.CompletedProcess[str]:
         variables = self._site.variables
         passwords = {name: value for name, value in variables.items() if name.endswith("_PASSWORD")}
-        where = ["-h", HOST, "-p", str(self._site.ports.of("postgres")), "-U", "postgres", "-d", "postgres"]
+        where = [
+            "-h",
+            self._site.ports.host,
+            "-p",
+            str(self._site.ports.of("postgres")),
+            "-U",
+            "postgres",
+            "-d",
+            "postgres",
+        ]
         return subprocess.run(
             [str(self._binaries / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", *where],
             input=sql,

@@ -3,7 +3,6 @@
 import sys
 from pathlib import Path
 
-from deploy.local.ports import HOST
 from deploy.local.server import STORAGE_WAVE, Server
 from deploy.local.site import Site
 from resources.lake_admin import ensure_buckets
@@ -33,7 +32,7 @@ def s3_server(site: Site) -> Server:
     weed = str(Path(sys.executable).parent / "weed")
     return Server(
         name="s3",
-        command=(weed, "mini", f"-dir={data}", f"-ip={HOST}", f"-ip.bind={HOST}", *_OFF, *ports),
+        command=(weed, "mini", f"-dir={data}", f"-ip={site.ports.host}", f"-ip.bind={site.ports.host}", *_OFF, *ports),
         address=site.ports.address("s3"),
         env={"AWS_ACCESS_KEY_ID": access, "AWS_SECRET_ACCESS_KEY": secret},
         is_ready=lambda _: ensure_buckets(variables["LAKEMILL_S3_ENDPOINT"], access, secret, BUCKETS),

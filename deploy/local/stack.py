@@ -15,7 +15,7 @@ from deploy.local.environment import ENV_FILE, inherited, java_home, read_env, w
 from deploy.local.errors import AlreadyRunningError, HalfWrittenStateError, StackError, UnknownServerError
 from deploy.local.lock import command_lock
 from deploy.local.plan import SERVER_NAMES, plan
-from deploy.local.ports import PortBlock
+from deploy.local.ports import HOST, PortBlock
 from deploy.local.records import Records, ServerRecord, leader, members
 from deploy.local.server import Logs
 from deploy.local.site import CompleteFolder, Site
@@ -32,6 +32,8 @@ _STATE = ("run", "logs", "postgres", "kafka", "s3", "dagster", "worker.heartbeat
 class Stack:
     """One embedded stack: servers below ``state_dir`` on sixteen ports from ``base_port`` (default: as last time).
 
+    They listen at ``host``, an address of this machine; by default at the loopback one, which nobody else reaches.
+
     ``extra_env`` is added to every server's environment; a test uses it to arm faults.
     """
 
@@ -40,12 +42,14 @@ class Stack:
         state_dir: Path,
         base_port: int | None = None,
         *,
+        host: str | None = None,
         jars_dir: Path | None = None,
         extra_env: Mapping[str, str] | None = None,
     ) -> None:
         self.state_dir = state_dir.absolute()
-        last = read_env(self.state_dir).get("LAKEMILL_BASE_PORT")
-        self.ports = PortBlock(base_port or int(last or DEFAULT_BASE_PORT))
+        last = read_env(self.state_dir)
+        base = base_port or int(last.get("LAKEMILL_BASE_PORT") or DEFAULT_BASE_PORT)
+        self.ports = PortBlock(base, host or last.get("LAKEMILL_HOST") or HOST)
         self.logs = Logs(self.state_dir / "logs")
         self._jars_dir = (jars_dir or self.state_dir / "jars").absolute()
         self._extra_env = dict(extra_env or {})
