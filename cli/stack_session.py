@@ -87,7 +87,7 @@ def run_detached(stack: Stack, only: Collection[str] | None = None) -> int:
 
 
 def run_in_foreground(stack: Stack, only: Collection[str] | None = None) -> int:
-    """Start everything, or ``only`` those, watch until the user ends it or all was stopped, and return the exit code."""
+    """Start everything, or ``only`` those, watch until the user ends it or all was stopped; return the exit code."""
     screen = _Screen()
     with screen.live(stack.status()):
         code = _start(stack, screen, only)

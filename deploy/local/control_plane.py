@@ -12,22 +12,13 @@ def migrations(site: Site) -> Step:
 
 def api(site: Site) -> Server:
     """Return the REST API; ready when it reaches its database."""
-    port = site.ports.of("api")
-    options = (
-        "--factory",
-        "--host",
-        site.ports.host,
-        "--port",
-        str(port),
-        "--timeout-graceful-shutdown",
-        "5",
-        "--no-access-log",
-    )
+    host, port = site.ports.host, site.ports.of("api")
+    options = ("--factory", "--host", host, "--port", str(port), "--timeout-graceful-shutdown", "5", "--no-access-log")
     return Server(
         name="api",
         command=site.python("-m", "uvicorn", "api.app:create_app", *options),
         address=f"http://{site.ports.address('api')}",
-        is_ready=lambda _: probes.http_ok(site.ports.host, port, "/readyz"),
+        is_ready=lambda _: probes.http_ok(host, port, "/readyz"),
         needs=("migrations", "orphans"),
     )
 

@@ -78,12 +78,10 @@ class DagsterServers:
 
     def webserver(self) -> Server:
         """Return the operators' UI; ready when it has loaded our code location."""
-        port = str(self._site.ports.of("webserver"))
+        host, port = self._site.ports.host, str(self._site.ports.of("webserver"))
         return Server(
             name="webserver",
-            command=self._site.python(
-                "-m", "dagster_webserver", "-h", self._site.ports.host, "-p", port, "-w", str(self._workspace)
-            ),
+            command=self._site.python("-m", "dagster_webserver", "-h", host, "-p", port, "-w", str(self._workspace)),
             address=f"http://{self._site.ports.address('webserver')}",
             is_ready=lambda _: self._location_loaded(),
             needs=("code-location",),

@@ -84,16 +84,8 @@ class PostgresCluster:
     def _psql(self, sql: str) -> subprocess.CompletedProcess[str]:
         variables = self._site.variables
         passwords = {name: value for name, value in variables.items() if name.endswith("_PASSWORD")}
-        where = [
-            "-h",
-            self._site.ports.host,
-            "-p",
-            str(self._site.ports.of("postgres")),
-            "-U",
-            "postgres",
-            "-d",
-            "postgres",
-        ]
+        ports = self._site.ports
+        where = ["-h", ports.host, "-p", str(ports.of("postgres")), "-U", "postgres", "-d", "postgres"]
         return subprocess.run(
             [str(self._binaries / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", *where],
             input=sql,
