@@ -1,7 +1,6 @@
-{{/* Names. The longest suffix is "-webserver-read-only", and a name has 63 characters at most. */}}
+{{/* What all names begin with. The longest suffix is "-webserver-read-only", and a name has 63 characters at most. */}}
 {{- define "lakemill.fullname" -}}
-{{- $name := contains .Chart.Name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name .Chart.Name) -}}
-{{- trunc 42 $name | trimSuffix "-" -}}
+{{- trunc 42 .Release.Name | trimSuffix "-" -}}
 {{- end }}
 
 {{/* What every pod of this release carries, and nothing else does. */}}

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -11,7 +12,6 @@ from uuid import UUID
 import yaml
 from dagster import DagsterRun
 from dagster._config import process_config
-from dagster_k8s import K8sRunLauncher
 from dagster_k8s.container_context import K8sContainerContext
 from dagster_k8s.job import construct_dagster_k8s_job
 from kubernetes.client import ApiClient
@@ -22,7 +22,6 @@ CHART = ROOT / "deploy" / "chart"
 VALUES = Path(__file__).parent / "values"
 FULL = ("--values", str(VALUES / "full.yaml"))
 RELEASE = "mill"
-NAME = f"{RELEASE}-lakemill"
 COMPONENT = "app.kubernetes.io/component"
 VARIANTS: dict[str, tuple[str, ...]] = {
     "defaults": (),
@@ -55,7 +54,9 @@ def render(*options: str, namespace: str = "mills") -> list[Manifest]:
 
 def named(objects: Iterable[Manifest], kind: str, suffix: str) -> Manifest:
     """Return the one object of this kind and name. Raises StopIteration when there is none."""
-    return next(found for found in objects if (found["kind"], found["metadata"]["name"]) == (kind, f"{NAME}-{suffix}"))
+    return next(
+        found for found in objects if (found["kind"], found["metadata"]["name"]) == (kind, f"{RELEASE}-{suffix}")
+    )
 
 
 def file_of(objects: Iterable[Manifest], config_map: str, key: str) -> Manifest:
@@ -69,10 +70,10 @@ def run_job(objects: Sequence[Manifest], config: Mapping[str, Any] | None = None
 
     Raises Dagster's error when the tag holds what a run may not choose.
     """
-    stated = file_of(objects, "instance", "dagster.yaml")["run_launcher"]["config"]
+    stated = file_of(objects, "instance", "dagster.yaml")["run_launcher"]
+    launcher_class: Any = getattr(import_module(stated["module"]), stated["class"])
     cluster = {"load_incluster_config": False, "kubeconfig_file": os.environ["KUBECONFIG"]}
-    launcher_class: Any = K8sRunLauncher  # published without types
-    checked = process_config(launcher_class.config_type(), {**stated, **cluster})
+    checked = process_config(launcher_class.config_type(), {**stated["config"], **cluster})
     assert checked.success, checked.errors
     launcher = launcher_class(**dict(checked.value or {}))
     tags = {"dagster-k8s/config": json.dumps(config)} if config else {}

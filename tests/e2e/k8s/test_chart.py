@@ -11,7 +11,6 @@ from cli.chart_docs import WITHOUT_RIGHTS
 from tests.e2e.k8s.helm import (
     CHART,
     FULL,
-    NAME,
     RELEASE,
     VARIANTS,
     CommandError,
@@ -108,7 +107,7 @@ def test_tokens_are_for_those_who_ask_the_cluster(variant: Objects) -> None:
         assert has_token is (component in WITH_TOKEN), component
         assert (pod["spec"]["serviceAccountName"] in rights) is has_token, component
     accounts = {found["metadata"]["name"]: found for found in variant if found["kind"] == "ServiceAccount"}
-    assert accounts.keys() == rights | {f"{NAME}-{name}" for name in WITHOUT_RIGHTS}
+    assert accounts.keys() == rights | {f"{RELEASE}-{name}" for name in WITHOUT_RIGHTS}
     assert all(found["automountServiceAccountToken"] is (name in rights) for name, found in accounts.items())
     assert not any(found["kind"].startswith("Cluster") for found in variant)
 
@@ -116,8 +115,8 @@ def test_tokens_are_for_those_who_ask_the_cluster(variant: Objects) -> None:
 def test_roles_are_the_rights_in_the_file() -> None:
     full = render(*FULL)
     stated = yaml.safe_load((CHART / "rbac.yaml").read_text())
-    roles = {found["metadata"]["name"].removeprefix(f"{NAME}-"): found for found in full if found["kind"] == "Role"}
-    assert {name: role["rules"] for name, role in roles.items()} == stated
+    roles = {found["metadata"]["name"]: found["rules"] for found in full if found["kind"] == "Role"}
+    assert roles == {f"{RELEASE}-{account}": rules for account, rules in stated.items()}
 
 
 def test_secrets_come_by_reference(variant: Objects) -> None:

@@ -5,13 +5,7 @@ from itertools import product
 
 import pytest
 
-from tests.e2e.k8s.helm import (
-    FULL,
-    NAME,
-    named,
-    pods,
-    render,
-)
+from tests.e2e.k8s.helm import FULL, RELEASE, named, pods, render
 from tests.e2e.k8s.rules import Network, holds_metadata
 
 pytestmark = pytest.mark.k8s
@@ -30,7 +24,7 @@ def test_the_network_admits_what_it_must_and_nothing_else(options: Sequence[str]
     }
     readers = {("webserver-read-only", "code", 4000)} if "webserver-read-only" in labels else set()
     assert admitted == readers | {
-        *((sender, "api", 8400) for sender in ("code", "run", "publish")),
+        *((sender, "api", 8400) for sender in ("code", "daemon", "run", "publish")),
         *((sender, "webserver", 3000) for sender in ("api", "worker")),
         *((sender, "code", 4000) for sender in ("daemon", "webserver")),
         *(("executor", "run", port) for port in (7078, 7079)),
@@ -67,7 +61,7 @@ def test_only_public_paths_are_routed() -> None:
         (path["path"], path["pathType"]): path["backend"]["service"]["name"]
         for path in ingress["rules"][0]["http"]["paths"]
     }
-    assert routes == {("/v1", "Prefix"): f"{NAME}-api", ("/v1/processes/callback", "Exact"): f"{NAME}-closed"}
+    assert routes == {("/v1", "Prefix"): f"{RELEASE}-api", ("/v1/processes/callback", "Exact"): f"{RELEASE}-closed"}
     assert "selector" not in named(full, "Service", "closed")["spec"]
     assert ingress["tls"] == [{"hosts": ["mill.example.com"], "secretName": "mill-tls"}]
     assert not [found for found in render() if found["kind"] == "Ingress"]

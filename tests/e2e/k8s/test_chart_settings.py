@@ -9,9 +9,12 @@ from dagster._core.instance import InstanceRef
 from dagster._core.run_coordinator import QueuedRunCoordinator
 from dagster_aws.s3 import S3ComputeLogManager
 
+from assets.profiles import load_profiles
+from orchestration.k8s import ALLOWED_FIELDS, BLOCK_MANAGER_PORT, DRIVER_PORT, MAX_RUN_SECONDS, driver_size, job_config
 from orchestration.storage import PooledPostgresStorage
 from resources.settings import ComputeSettings, ControlSettings
 from tests.e2e.k8s.helm import (
+    CHART,
     COMPONENT,
     FULL,
     VARIANTS,
@@ -128,18 +131,25 @@ def test_dagster_takes_its_configuration(full: Objects, tmp_path: Path, monkeypa
 
 
 def test_a_run_chooses_its_size_its_image_and_its_deadline_only(full: Objects) -> None:
-    size = {"requests": {"cpu": "3", "memory": "9Gi"}, "limits": {"memory": "9Gi"}}
-    chosen = {
-        "container_config": {"resources": size, "image": "geo:4"},
-        "job_spec_config": {"active_deadline_seconds": 600},
-    }
-    job = run_job(full, chosen)["spec"]
+    profile = load_profiles(CHART.parent / "profiles.toml")["medium"]
+    job = run_job(full, job_config(profile, "geo:4"))["spec"]
     container = job["template"]["spec"]["containers"][0]
-    assert (container["resources"], container["image"]) == (size, "geo:4")
-    assert (job["activeDeadlineSeconds"], job["ttlSecondsAfterFinished"]) == (600, 60)
-    for field, value in {"host_network": True, "service_account_name": "other"}.items():
+    assert (container["resources"], container["image"]) == (driver_size(profile).requirements(), "geo:4")
+    assert job["activeDeadlineSeconds"] > MAX_RUN_SECONDS
+    assert (job["ttlSecondsAfterFinished"], job["backoffLimit"]) == (60, 0)
+    for forbidden in (
+        {"pod_spec_config": {"host_network": True}},
+        {"pod_spec_config": {"service_account_name": "mill-launcher"}},
+        {"container_config": {"env": [{"name": "LD_PRELOAD", "value": "x"}]}},
+    ):
         with pytest.raises(Exception, match="violated the allowed list"):
-            run_job(full, {"pod_spec_config": {field: value}})
-    added = {"container_config": {"resources": size, "env": [{"name": "LD_PRELOAD", "value": "x"}]}}
-    with pytest.raises(Exception, match="violated the allowed list"):
-        run_job(full, added)
+            run_job(full, forbidden)
+
+
+def test_the_launcher_and_the_network_agree_with_the_code(full: Objects) -> None:
+    launcher = file_of(full, "instance", "dagster.yaml")["run_launcher"]["config"]
+    assert launcher["only_allow_user_defined_k8s_config_fields"] == ALLOWED_FIELDS
+    assert launcher["only_allow_user_defined_env_vars"] == []
+    inside = yaml.safe_load((CHART / "network.yaml").read_text())["inside"]
+    ports = {(line["to"], tuple(line["ports"])) for line in inside if "executor" in line["from"]}
+    assert ports == {("run", (DRIVER_PORT, BLOCK_MANAGER_PORT)), ("executor", (BLOCK_MANAGER_PORT,))}
