@@ -5,7 +5,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from cli import actions, demo, keys, stack_commands, topics, try_commands
+from cli import actions, demo, doctor, keys, render, stack_commands, topics, try_commands
 from contracts.problems import LakemillError
 
 
@@ -32,4 +32,6 @@ keys.register(app)
 actions.register(app)
 topics.register(app)
 demo.register(app)
+doctor.register(app)
+render.register(app)
 try_commands.register(app)

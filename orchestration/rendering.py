@@ -1,0 +1,92 @@
+"""What a profile yields, for people to read: the Job as Dagster would create it, and the same run for spark-submit."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import yaml
+from dagster import DagsterRun
+from dagster_k8s.container_context import K8sContainerContext
+from dagster_k8s.job import construct_dagster_k8s_job
+from kubernetes.client import ApiClient
+from pydantic import SecretStr
+
+from contracts.messages import Profile
+from contracts.problems import LakemillError
+from orchestration.k8s import run_tags, spark_settings
+from resources.cluster import Pod
+from resources.settings import ComputeSettings
+from resources.spark import spark_config
+
+_RUN_ID = "00000000-0000-0000-0000-000000000000"
+_POD_NAME = f"dagster-run-{_RUN_ID}-xxxxx"
+_DEFAULTS: Mapping[str, Any] = {
+    "image_pull_policy": None,
+    "image_pull_secrets": [],
+    "env_config_maps": [],
+    "env_secrets": [],
+    "env_vars": [],
+    "volume_mounts": [],
+    "volumes": [],
+    "labels": {},
+    "resources": {},
+    "scheduler_name": None,
+    "security_context": {},
+    "run_k8s_config": {},
+    "postgres_password_secret": None,
+    "only_allow_user_defined_k8s_config_fields": None,
+    "only_allow_user_defined_env_vars": None,
+}
+
+
+class NoClusterLauncherError(LakemillError):
+    """The file configures no launcher of runs on Kubernetes. Name a dagster.yaml that does."""
+
+
+def launcher_config(dagster_yaml: Path) -> dict[str, Any]:
+    """Return the run launcher's configuration. Raises NoClusterLauncherError."""
+    try:
+        found: dict[str, Any] = yaml.safe_load(dagster_yaml.read_text())["run_launcher"]["config"]
+    except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise NoClusterLauncherError(f"{dagster_yaml}: no run_launcher with a config ({error})") from error
+    if "job_image" not in found:
+        raise NoClusterLauncherError(f"{dagster_yaml}: the run launcher has no job_image")
+    return found
+
+
+def run_job(profile: Profile, config: Mapping[str, Any], image: str | None = None) -> dict[str, Any]:
+    """Return the Job (as JSON) of a run with ``profile``, made by dagster-k8s from the launcher's ``config``.
+
+    Raises what dagster-k8s raises when the run's part goes beyond what the launcher allows.
+    """
+    launcher: Any = SimpleNamespace(**{**_DEFAULTS, **config})
+    run = DagsterRun(job_name="action", run_id=_RUN_ID, tags=run_tags(profile, image))
+    context = K8sContainerContext.create_for_run(run, launcher, include_run_tags=True)
+    job = construct_dagster_k8s_job(
+        job_config=context.get_k8s_job_config(job_image=None, run_launcher=launcher),
+        args=["dagster", "api", "execute_run", "…"],
+        job_name=f"dagster-run-{_RUN_ID}",
+        user_defined_k8s_config=context.run_k8s_config,
+        component="run_worker",
+        labels={"dagster/run-id": _RUN_ID},
+    )
+    rendered: dict[str, Any] = ApiClient().sanitize_for_serialization(job)
+    return rendered
+
+
+def spark_submit(profile: Profile, config: Mapping[str, Any], image: str | None = None) -> list[str]:
+    """Return the arguments with which spark-submit would start the same driver, in the same pod."""
+    settings = ComputeSettings(
+        internal_secret=SecretStr("rendering-needs-no-secret"),
+        spark_master="k8s://https://kubernetes.default.svc",
+        pod_name=_POD_NAME,
+        pod_namespace=config.get("job_namespace", "default"),
+        pod_ip="$(LAKEMILL_POD_IP)",
+        executor_service_account="lakemill-executor",
+        jars_dir=Path("/opt/lakemill/jars/spark"),
+    )
+    pod = Pod(_POD_NAME, "Running", image or config["job_image"], config.get("image_pull_policy") or "IfNotPresent")
+    outside = spark_settings(profile, pod, settings) if profile.executor_instances else {}
+    conf = spark_config(settings, profile, Path("/var/lakemill/spark/lakemill-spark")) | outside
+    return ["--master", conf.pop("spark.master"), *(f"--conf={name}={value}" for name, value in sorted(conf.items()))]

@@ -1,0 +1,97 @@
+"""From what the cluster says of a pod to the reason in words."""
+
+import pytest
+
+from assets.pod_failures import (
+    reason_of_absence,
+    reason_of_error,
+    reason_of_pod,
+    reason_of_pods,
+    reason_of_refusal,
+    reason_of_silence,
+)
+from contracts.reasons import ReasonCode
+from resources.cluster import ClusterRefusedError, ClusterUnavailableError, Pod
+
+QUOTA = (
+    'pods "dagster-run-1" is forbidden: exceeded quota: small, requested: requests.memory=2Gi, '
+    "used: requests.memory=0, limited: requests.memory=1Gi"
+)
+
+
+def pod(**facts: object) -> Pod:
+    return Pod(**{"name": "run-1", "phase": "Pending", "image": "registry/compute:9", **facts})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("found", "code", "words"),
+    [
+        (pod(waiting="ErrImagePull", waiting_message="not found"), ReasonCode.IMAGE_UNAVAILABLE, "registry/compute:9"),
+        (pod(waiting="ImagePullBackOff"), ReasonCode.IMAGE_UNAVAILABLE, "pull secrets"),
+        (pod(waiting="InvalidImageName"), ReasonCode.IMAGE_UNAVAILABLE, "name and tag"),
+        (pod(waiting="CreateContainerConfigError", waiting_message="no secret"), ReasonCode.POD_REFUSED, "no secret"),
+        (pod(unschedulable="0/3 nodes: Insufficient memory"), ReasonCode.POD_PENDING, "Insufficient memory"),
+        (
+            pod(phase="Failed", terminated="OOMKilled", exit_code=137),
+            ReasonCode.OUT_OF_MEMORY,
+            "larger resource_profile",
+        ),
+        (pod(phase="Failed", reason="Evicted", message="low on disk"), ReasonCode.POD_EVICTED, "low on disk"),
+        (pod(phase="Failed", disruption="PreemptionByScheduler"), ReasonCode.POD_EVICTED, "PreemptionByScheduler"),
+        (pod(phase="Failed", disruption="DeletionByTaintManager", node="n-7"), ReasonCode.NODE_LOST, "n-7"),
+        (pod(phase="Failed", terminated="Error", exit_code=137), ReasonCode.RUN_DIED, "exit code 137"),
+        (pod(phase="Failed"), ReasonCode.RUN_DIED, "no reason given"),
+    ],
+)
+def test_each_fault_of_a_pod_has_its_code_and_says_what_to_do(found: Pod, code: ReasonCode, words: str) -> None:
+    reason = reason_of_pod(found, "run pod")
+    assert reason is not None
+    assert reason.code is code
+    assert words in reason.message
+    assert "run pod" in reason.message
+    assert "; " in reason.message  # what is the case; what to do
+    assert reason.is_retriable
+
+
+@pytest.mark.parametrize("healthy", [pod(), pod(waiting="ContainerCreating"), pod(phase="Running")])
+def test_nothing_is_held_against_a_pod_that_may_still_start(healthy: Pod) -> None:
+    assert reason_of_pod(healthy, "run pod") is None
+
+
+def test_a_node_that_was_lost_counts_more_than_how_its_pod_looked() -> None:
+    lost = pod(phase="Failed", terminated="OOMKilled", exit_code=137, disruption="DeletionByPodGC")
+    reason = reason_of_pod(lost, "executor pod")
+    assert reason is not None
+    assert reason.code is ReasonCode.NODE_LOST
+
+
+def test_a_full_quota_is_told_with_its_figures() -> None:
+    reason = reason_of_refusal(QUOTA, "run pod")
+    assert reason.code is ReasonCode.QUOTA_EXCEEDED
+    assert "limited: requests.memory=1Gi" in reason.message
+    assert reason_of_pods([], ["Job was active longer", f"Error creating: {QUOTA}"], "run pod") == reason_of_refusal(
+        f"Error creating: {QUOTA}", "run pod"
+    )
+
+
+def test_another_refusal_is_an_operators_business() -> None:
+    said = 'pods "x" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot != true'
+    assert reason_of_refusal(said, "run pod").code is ReasonCode.POD_REFUSED
+
+
+def test_the_first_pod_with_a_fault_speaks_for_all() -> None:
+    reason = reason_of_pods([pod(phase="Running"), pod(waiting="ErrImagePull")], (), "executor pod")
+    assert reason is not None
+    assert reason.code is ReasonCode.IMAGE_UNAVAILABLE
+    assert reason_of_pods([pod(phase="Running")], ["Readiness probe failed"], "executor pod") is None
+
+
+def test_a_silent_cluster_and_one_that_refuses_are_told_apart() -> None:
+    away = reason_of_error(ClusterUnavailableError("the API server does not answer"), "run pod")
+    assert away.code is ReasonCode.CLUSTER_UNAVAILABLE
+    assert reason_of_error(ClusterRefusedError(QUOTA), "run pod").code is ReasonCode.QUOTA_EXCEEDED
+
+
+def test_what_nobody_explains_is_told_as_such() -> None:
+    assert "180 s" in reason_of_silence(180, "run pod").message
+    assert reason_of_absence("run pod").code is ReasonCode.RUN_DIED
