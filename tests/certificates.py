@@ -3,6 +3,7 @@
 import datetime
 import ssl
 from pathlib import Path
+from uuid import uuid4
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -17,7 +18,8 @@ class Authority:
 
     def __init__(self) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests")])
+        # A name of its own, so that another authority is an unknown one and not one with a wrong signature.
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"tests {uuid4()}")])
         builder = self._builder(self._name, self._key).add_extension(x509.BasicConstraints(True, None), critical=True)
         self._certificate = builder.sign(self._key, hashes.SHA256())
 
