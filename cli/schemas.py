@@ -1,8 +1,12 @@
-"""``python -m cli.schemas``: write the JSON Schemas of what crosses our boundaries, as JSON and as YAML."""
+"""``python -m cli.schemas``: write the JSON Schemas of what crosses our boundaries, as JSON and as YAML.
+
+The folder of templates gets copies of the two that producers and readers of the log need, with an example of each.
+"""
 
 import json
 import sys
 from pathlib import Path
+from uuid import UUID
 
 import yaml
 from pydantic import BaseModel
@@ -10,14 +14,19 @@ from pydantic import BaseModel
 from contracts.callbacks import Callback
 from contracts.messages import ProcessRequest, ReleaseRecord
 from contracts.reports import Catalogue
+from contracts.tenancy import DEFAULT_TENANT
 
-FOLDER = Path(__file__).parent.parent / "contracts" / "schemas"
+_ROOT = Path(__file__).parent.parent
+FOLDER = _ROOT / "contracts" / "schemas"
+TEMPLATE = _ROOT / "deploy" / "templates" / "kafka"
 MODELS: dict[str, type[BaseModel]] = {
     "callback": Callback,
     "catalogue": Catalogue,
     "process-request": ProcessRequest,
     "release-record": ReleaseRecord,
 }
+_IN_TEMPLATE = ("process-request", "release-record")
+_EXAMPLE_PROCESS = UUID("01924f5e-8c00-7b3a-9d41-6f0c2a7e5b10")
 
 
 def rendered() -> dict[str, str]:
@@ -31,11 +40,28 @@ def rendered() -> dict[str, str]:
     return files
 
 
+def rendered_template() -> dict[str, str]:
+    """Return file name → content of what is generated into the Kafka template, from its example of a request."""
+    request = ProcessRequest.model_validate_json((TEMPLATE / "process-request.example.json").read_text())
+    record = ReleaseRecord.model_validate(
+        {
+            **request.model_dump(),
+            "process_id": _EXAMPLE_PROCESS,
+            "attempt": 1,
+            "tenant": DEFAULT_TENANT,
+            "request_hash": request.request_hash(),
+        }
+    )
+    copies = {name: content for name, content in rendered().items() if name.startswith(_IN_TEMPLATE)}
+    return copies | {"release-record.example.json": json.dumps(json.loads(record.encode()), indent=2) + "\n"}
+
+
 def main() -> int:
     """Write every file."""
-    FOLDER.mkdir(exist_ok=True)
-    for name, content in rendered().items():
-        (FOLDER / name).write_text(content)
+    for folder, files in ((FOLDER, rendered()), (TEMPLATE, rendered_template())):
+        folder.mkdir(exist_ok=True)
+        for name, content in files.items():
+            (folder / name).write_text(content)
     return 0
 
 
