@@ -16,14 +16,14 @@ run_coordinator:
   module: dagster.core.run_coordinator
   class: QueuedRunCoordinator
   config:
-    max_concurrent_runs: {{ .Values.launching.maxConcurrentRuns }}
+    max_concurrent_runs: {{ .Values.launching.maxConcurrentRuns | int64 }}
     dequeue_interval_seconds: 1
 # One retry engine: the control plane's. Dagster neither retries nor resumes a run.
 run_retries: {enabled: false}
 run_monitoring:
   enabled: true
   poll_interval_seconds: 15
-  start_timeout_seconds: {{ .Values.launching.startTimeoutSeconds }}
+  start_timeout_seconds: {{ .Values.launching.startTimeoutSeconds | int64 }}
   max_resume_run_attempts: 0
 sensors: {use_threads: true, num_workers: 4, num_submit_workers: 1}
 compute_logs:
@@ -68,7 +68,7 @@ run_launcher:
       job_metadata:
         labels: {{- include "lakemill.selector" (list . "run") | nindent 10 }}
       job_spec_config:
-        ttl_seconds_after_finished: {{ .Values.launching.jobTtlSeconds }}
+        ttl_seconds_after_finished: {{ .Values.launching.jobTtlSeconds | int64 }}
       pod_template_spec_metadata:
         labels:
           {{- include "lakemill.selector" (list . "run") | nindent 10 }}

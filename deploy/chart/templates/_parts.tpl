@@ -11,8 +11,11 @@ What a container works with, by parts. A part is named once per container and br
 {{- define "lakemill.fromSecret" -}}
 - {name: {{ index . 0 }}, valueFrom: {secretKeyRef: {name: {{ index . 1 }}, key: {{ index . 2 }}}}}
 {{- end }}
+{{/* (name, value). Helm reads every number as a float, and would write a million as 1e+06. */}}
 {{- define "lakemill.plain" -}}
-- {name: {{ index . 0 }}, value: {{ index . 1 | toString | quote }}}
+{{- $value := index . 1 -}}
+{{- if and (kindIs "float64" $value) (eq (floor $value) $value) }}{{ $value = int64 $value }}{{ end -}}
+- {name: {{ index . 0 }}, value: {{ $value | toString | quote }}}
 {{- end }}
 
 {{- define "lakemill.postgresqlCaFile" -}}

@@ -56,6 +56,16 @@ def test_every_variable_is_a_setting_and_none_is_missing(variant: Objects) -> No
                 assert variables.keys() >= required, component
 
 
+def test_a_large_number_stays_one(tmp_path: Path) -> None:
+    numbers = {"limits": {"maxInFlight": 2_000_000}, "launching": {"jobTtlSeconds": 3_000_000, "pollSeconds": 7.5}}
+    (tmp_path / "numbers.yaml").write_text(yaml.safe_dump(numbers))  # not --set, which gives integers
+    objects = render("--values", str(tmp_path / "numbers.yaml"))
+    found = pods(objects)
+    assert environment(containers(found["worker"])[0])["LAKEMILL_MAX_IN_FLIGHT"]["value"] == "2000000"
+    assert environment(containers(found["code"])[0])["LAKEMILL_POLL_SECONDS"]["value"] == "7.5"
+    assert run_job(objects)["spec"]["ttlSecondsAfterFinished"] == 3000000
+
+
 def test_both_planes_get_the_same_permit(full: Objects) -> None:
     found = {name: environment(containers(pod)[0]).get("LAKEMILL_PERMIT_SECONDS") for name, pod in pods(full).items()}
     assert {name: entry["value"] for name, entry in found.items() if entry} == dict.fromkeys(
