@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from kubernetes import client, config  # type: ignore[import-untyped]
+from kubernetes import client, config
 from urllib3.exceptions import HTTPError
 
 from contracts.problems import LakemillError

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.errors import AuthorizationError, KafkaError, for_code
+from kafka.errors import KafkaError, for_code
 
 from contracts.problems import LakemillError
 from resources.kafka import connect
@@ -18,8 +18,8 @@ class KafkaProbeError(LakemillError):
     """Kafka does not answer, refuses us, or has no such topic."""
 
 
-class TopicHiddenError(KafkaProbeError):
-    """Our principal may not see this much of the topic."""
+class SettingsHiddenError(KafkaProbeError):
+    """Our principal may not see how the topic is set up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class KafkaAnswers(Protocol):
         """Return the topic. Raises KafkaProbeError."""
 
     def configs(self) -> Mapping[str, str]:
-        """Return the topic's settings, defaults included. Raises KafkaProbeError."""
+        """Return the topic's settings, defaults included. Raises SettingsHiddenError, KafkaProbeError."""
 
 
 class KafkaProbe:
@@ -96,7 +96,8 @@ class KafkaProbe:
         with _answering(f"the settings of topic {self._name!r}"):
             told = self._admin.describe_configs([resource], config_filter="all")["topic"].get(self._name)
         if not told:
-            raise TopicHiddenError(f"the settings of topic {self._name!r} are not shown: DescribeConfigs is missing")
+            self.topic()  # a topic that is not there shows no settings either, and says so
+            raise SettingsHiddenError(f"our principal may not see the settings of {self._name!r} (DescribeConfigs)")
         return {name: str(entry["value"]) for name, entry in told.items()}
 
     def close(self) -> None:
@@ -108,7 +109,5 @@ class KafkaProbe:
 def _answering(what: str) -> Iterator[None]:
     try:
         yield
-    except AuthorizationError as error:
-        raise TopicHiddenError(f"{what}: {error}") from error
     except (KafkaError, OSError) as error:
         raise KafkaProbeError(f"{what}: {error or type(error).__name__}") from error

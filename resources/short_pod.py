@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
-from kubernetes import client  # type: ignore[import-untyped]
+from kubernetes import client
 
 _SECONDS = 10
 _POLL_SECONDS = 0.5

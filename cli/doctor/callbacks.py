@@ -3,11 +3,10 @@
 import asyncio
 import json
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
-from cli.doctor.check import Check, Group, NotConfiguredError, Result, failed, judged, passed, warned
+from cli.doctor.check import Check, Group, NotConfiguredError, Result, failed, passed, warned
 from cli.doctor.site import Site
 from contracts.tenancy import DEFAULT_TENANT
 from resources.callback_sender import SystemResolver
@@ -51,8 +50,13 @@ def _latency(site: Site) -> Result:
     seen = _sighting(site)
     if seen.outcome.error is not None:
         return failed(f"no answer after {seen.seconds:.1f} s: {_words(seen)}")
-    told = f"an answer after {seen.seconds:.2f} s, name resolution and TLS included"
-    return judged(seen.seconds, told, warn_above=SLOW_SECONDS, fail_above=float("inf"))
+    return latency_result(seen.seconds)
+
+
+def latency_result(seconds: float) -> Result:
+    """Judge how long an answer took."""
+    told = f"an answer after {seconds:.2f} s, name resolution and TLS included"
+    return warned(told) if seconds > SLOW_SECONDS else passed(told)
 
 
 def _signature(site: Site) -> Result:
@@ -64,14 +68,17 @@ def _signature(site: Site) -> Result:
     return passed(f"{seen.outcome.status}; no echo of our webhook-id, so whether it verifies signatures is not known")
 
 
-@lru_cache(maxsize=1)
-def _webhook_id(_site: Site) -> UUID:
-    return uuid4()
+def _webhook_id(site: Site) -> UUID:
+    return site.once("webhook_id", uuid4)
 
 
-@lru_cache(maxsize=1)
 def _sighting(site: Site) -> "Sighting":
-    """Send one test callback, once for all checks. Raises DatabaseUnavailableError, UnknownTenantError."""
+    """Return what was seen of the one test callback for all checks. Raises the errors of ``_send``."""
+    return site.once("callback", lambda: _send(site))
+
+
+def _send(site: Site) -> "Sighting":
+    """Send a test callback. Raises DatabaseUnavailableError, UnknownTenantError."""
     from control import keys
     from control.callbacks import signed_headers
     from resources.callback_probe import CallbackProbe

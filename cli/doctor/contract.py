@@ -6,6 +6,7 @@ from itertools import islice
 
 from cli.doctor.check import Check, Group, Result, failed, passed, warned
 from cli.doctor.site import Site
+from cli.doctor.storage import reached
 from contracts.storage import STORAGE_CONTRACT_VERSION
 from contracts.strict_json import loads
 from resources.lake import S3Lake
@@ -16,7 +17,7 @@ _COMMIT = re.compile(r"[A-Za-z0-9][^/]*/[^/]+/[^/]+/_delta_log/0{20}\.json")
 
 
 def _versions(site: Site) -> Result:
-    lake = S3Lake(site.lake, site.lake.lake_bucket)
+    lake = S3Lake(reached(site), site.lake.lake_bucket)
     keys = (found.key for found in islice(lake.list(""), MAX_KEYS) if _COMMIT.fullmatch(found.key))
     found = {key: _version(lake.get(key) or b"") for key in islice(keys, MAX_COMMITS)}
     nameless = [key for key, version in found.items() if version is None]

@@ -1,7 +1,6 @@
 """The compute image: a node can start it, and both sides of a run are made of the same parts."""
 
 import json
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,9 +84,12 @@ def _facts(site: Site) -> dict[str, Any] | Result:
     return told
 
 
-@lru_cache(maxsize=1)
 def _pod(site: Site) -> "PodEnd | Result":
-    """Run the pod, once for all checks; a skip when we may not. Raises ClusterError."""
+    """Return the end of the one pod for all checks; a skip when we may not start it. Raises ClusterError."""
+    return site.once("pod", lambda: _run_pod(site))
+
+
+def _run_pod(site: Site) -> "PodEnd | Result":
     from resources.cluster_probe import Access
     from resources.short_pod import ShortPod
 
@@ -104,7 +106,6 @@ def _pod(site: Site) -> "PodEnd | Result":
     return site.cluster.run(ShortPod(model.image, args, account, model.spec))
 
 
-@lru_cache(maxsize=1)
 def _model(site: Site) -> "tuple[PodModel, str | None]":
     """Return image and place of the release's code location, and the executors' account where there is a release."""
     from resources.cluster_probe import PodModel

@@ -1,15 +1,12 @@
 """The log between the planes: is it there, does it keep records long enough, may we use it."""
 
 from collections.abc import Callable
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from cli.doctor.check import Check, Group, Result, failed, passed, warned
 from cli.doctor.site import Site
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from resources.kafka_probe import KafkaAnswers
 
 WANTED_RETENTION_DAYS = 7
@@ -88,21 +85,15 @@ def rights(site: Site, kafka: "KafkaAnswers") -> Result:
     return passed(f"our principal {told}")
 
 
-@contextmanager
-def _asked(site: Site) -> "Iterator[KafkaAnswers]":
-    from resources.kafka_probe import KafkaProbe
-
-    probe = KafkaProbe(site.kafka)
-    try:
-        yield probe
-    finally:
-        probe.close()
-
-
 def _connected(judge: Callable[[Site, "KafkaAnswers"], Result]) -> Callable[[Site], Result]:
     def run(site: Site) -> Result:
-        with _asked(site) as kafka:
+        from resources.kafka_probe import KafkaProbe, SettingsHiddenError
+
+        kafka = site.once("kafka", lambda: KafkaProbe(site.kafka), KafkaProbe.close)
+        try:
             return judge(site, kafka)
+        except SettingsHiddenError as error:
+            return warned(f"cannot be checked: {error}")
 
     return run
 

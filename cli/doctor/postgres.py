@@ -1,18 +1,14 @@
 """The control plane's database, and Dagster's as the control plane reads it."""
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
-from pydantic import SecretStr
-
+from cli.doctor.asking import ask, column, scalar
 from cli.doctor.check import Check, Group, Result, failed, passed, warned
 from cli.doctor.site import Site
 from cli.doctor.storage import SKEW_FAIL_SECONDS, SKEW_WARN_SECONDS, clock_result
-from contracts.problems import LakemillError
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -21,19 +17,19 @@ OLDEST = 14
 _PRIVILEGES = {"": ("SELECT", "INSERT"), "processes": ("UPDATE",), "outbox": ("UPDATE", "DELETE")}
 """What the statements in ``control/`` need: of every table, and of some beside that."""
 _WRITING = "INSERT", "UPDATE", "DELETE", "TRUNCATE"
-_Answer = TypeVar("_Answer")
-
-
-class PostgresError(LakemillError):
-    """PostgreSQL refuses us, or a question."""
 
 
 def _server(site: Site) -> Result:
-    async def ask(conn: "AsyncConnection") -> tuple[int, str, bool]:
-        number, name = await _scalar(conn, "SHOW server_version_num"), await _scalar(conn, "SHOW server_version")
-        return int(number), str(name), bool(await _scalar(conn, "SELECT pg_is_in_recovery()"))
+    async def read(conn: "AsyncConnection") -> tuple[int, str, bool]:
+        number, name = await scalar(conn, "SHOW server_version_num"), await scalar(conn, "SHOW server_version")
+        return int(number), str(name), bool(await scalar(conn, "SELECT pg_is_in_recovery()"))
 
-    number, name, is_standby = _ask(site.control.database_url, ask)
+    number, name, is_standby = ask(site, site.control.database_url, read)
+    return server_result(number, name, is_standby=is_standby)
+
+
+def server_result(number: int, name: str, *, is_standby: bool) -> Result:
+    """Judge a server by its version and its role; ``number`` is 180001 for 18.1."""
     if is_standby:
         return failed(f"PostgreSQL {name}: this is a standby, which takes no writes")
     told = f"PostgreSQL {name}"
@@ -41,68 +37,74 @@ def _server(site: Site) -> Result:
 
 
 def _migrated(site: Site) -> Result:
-    there, ours = _ask(site.control.database_url, _revision), _head()
+    there, ours = ask(site, site.control.database_url, _revision), _head()
     if there == ours:
         return passed(f"the tables are at revision {ours}, as this version wants them")
     return failed(f"the tables are at revision {there or 'none'}; this version wants {ours}")
 
 
 def _privileges(site: Site) -> Result:
-    async def ask(conn: "AsyncConnection") -> tuple[bool, list[str]]:
-        may_create = await _scalar(conn, "SELECT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)")
-        return bool(may_create), [] if await _revision(conn) is None else await _missing_privileges(conn)
+    async def read(conn: "AsyncConnection") -> tuple[bool, list[str] | None]:
+        may_create = await scalar(conn, "SELECT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)")
+        return bool(may_create), None if await _revision(conn) is None else await _missing_privileges(conn)
 
-    may_create, missing = _ask(site.control.database_url, ask)
+    may_create, missing = ask(site, site.control.database_url, read)
+    if missing is None:
+        told = "there are no tables yet, and our role may"
+        return passed(f"{told} create them") if may_create else failed(f"{told} not create in its schema")
     if missing:
-        return failed(f"our role lacks {', '.join(missing)}")
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        return failed(f"our role lacks {', '.join(missing[:5])}{more}")
     if may_create:
         return passed("our role reads and writes every table, and may create in its schema")
-    if _ask(site.control.database_url, _revision) is None:
-        return failed("there are no tables yet, and our role may not create in its schema")
     return passed("our role reads and writes every table; it may not create, so migrations need another role")
 
 
 def _tls(site: Site) -> Result:
-    async def ask(conn: "AsyncConnection") -> str | None:
+    async def read(conn: "AsyncConnection") -> str | None:
         query = "SELECT CASE WHEN ssl THEN version END FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
-        found: str | None = await _scalar(conn, query)
+        found: str | None = await scalar(conn, query)
         return found
 
-    version = _ask(site.control.database_url, ask)
+    mode = parse_qs(urlsplit(site.control.database_url.get_secret_value()).query).get("ssl", ["prefer"])[-1]
+    return tls_result(ask(site, site.control.database_url, read), mode)
+
+
+def tls_result(version: str | None, mode: str) -> Result:
+    """Judge a connection by its TLS version, None without, and by what the URL says about ``ssl``."""
     if version is None:
         return warned("the connection is not encrypted: passwords and rows can be read on the way")
-    mode = parse_qs(urlsplit(site.control.database_url.get_secret_value()).query).get("ssl", ["prefer"])[-1]
     if mode != "verify-full":
         return warned(f"{version}, but with ssl={mode} nobody checks that this is the right server")
     return passed(f"{version}; the server's name is checked")
 
 
 def _clock(site: Site) -> Result:
-    async def ask(conn: "AsyncConnection") -> float:
-        await _scalar(conn, "SELECT 1")  # the first statement pays for the connection
-        began = time.time()
-        there = float(await _scalar(conn, "SELECT extract(epoch FROM clock_timestamp())"))
-        return there - (began + time.time()) / 2
+    async def read(conn: "AsyncConnection") -> float:
+        await scalar(conn, "SELECT 1")  # the first statement pays for the connection
+        began = site.clock()
+        there = float(await scalar(conn, "SELECT extract(epoch FROM clock_timestamp())"))
+        return there - (began + site.clock()) / 2
 
-    return clock_result("PostgreSQL's", _ask(site.control.database_url, ask))
+    return clock_result("PostgreSQL's", ask(site, site.control.database_url, read))
 
 
 def _dagster_contract(site: Site) -> Result:
     from resources.dagster_runs import DagsterRuns
 
-    async def ask() -> None:
+    async def check() -> None:
         runs = DagsterRuns(site.dagster_database_url, site.control.dagster_url)
         try:
             await runs.check()
         finally:
             await runs.close()
 
-    asyncio.run(ask())
+    asyncio.run(check())
     return passed("Dagster's tables answer the contract query")
 
 
 def _dagster_read_only(site: Site) -> Result:
-    async def ask(conn: "AsyncConnection") -> list[str]:
+    async def read(conn: "AsyncConnection") -> list[str]:
         query = """
             SELECT right_ || ' ' || relname FROM pg_class, unnest(string_to_array(:rights, ' ')) AS right_
             WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p')
@@ -111,9 +113,9 @@ def _dagster_read_only(site: Site) -> Result:
             SELECT 'CREATE in schema ' || current_schema() WHERE has_schema_privilege(current_schema(), 'CREATE')
             ORDER BY 1
         """
-        return await _column(conn, query, rights=" ".join(_WRITING))
+        return await column(conn, query, rights=" ".join(_WRITING))
 
-    may = _ask(site.dagster_database_url, ask)
+    may = ask(site, site.dagster_database_url, read)
     if may:
         more = f" and {len(may) - 3} more" if len(may) > 3 else ""
         return failed(f"the reader may {', '.join(may[:3])}{more}")
@@ -130,15 +132,15 @@ async def _missing_privileges(conn: "AsyncConnection") -> list[str]:
     ]
     query = """
         SELECT wanted FROM unnest(string_to_array(:wanted, ',')) AS wanted
-        WHERE NOT has_table_privilege(split_part(wanted, ' ', 2), split_part(wanted, ' ', 1))
+        WHERE NOT coalesce(has_table_privilege(to_regclass(split_part(wanted, ' ', 2)), split_part(wanted, ' ', 1)), false)
     """
-    return await _column(conn, query, wanted=",".join(wanted))
+    return await column(conn, query, wanted=",".join(wanted))
 
 
 async def _revision(conn: "AsyncConnection") -> str | None:
-    if await _scalar(conn, "SELECT to_regclass('alembic_version')") is None:
+    if await scalar(conn, "SELECT to_regclass('alembic_version')") is None:
         return None
-    found: str | None = await _scalar(conn, "SELECT version_num FROM alembic_version")
+    found: str | None = await scalar(conn, "SELECT version_num FROM alembic_version")
     return found
 
 
@@ -151,39 +153,6 @@ def _head() -> str | None:
     config = Config()
     config.set_main_option("script_location", str(Path(control.migrations.__file__).parent))
     return ScriptDirectory.from_config(config).get_current_head()
-
-
-async def _scalar(conn: "AsyncConnection", query: str) -> Any:
-    from sqlalchemy import text
-
-    return await conn.scalar(text(query))
-
-
-async def _column(conn: "AsyncConnection", query: str, **values: str) -> list[str]:
-    from sqlalchemy import text
-
-    return [str(row[0]) for row in await conn.execute(text(query), values)]
-
-
-def _ask(url: SecretStr, question: "Callable[[AsyncConnection], Awaitable[_Answer]]") -> _Answer:
-    """Return the answer of one transaction. Raises DatabaseUnavailableError, PostgresError."""
-    import asyncpg
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from resources.database import Database
-
-    async def ask() -> _Answer:
-        db = Database(url, pool_size=1)
-        try:
-            async with db.transaction() as conn:
-                return await question(conn)
-        finally:
-            await db.close()
-
-    try:
-        return asyncio.run(ask())
-    except (SQLAlchemyError, asyncpg.PostgresError) as error:
-        raise PostgresError(f"PostgreSQL refuses: {getattr(error, 'orig', None) or error}") from error
 
 
 CHECKS = (

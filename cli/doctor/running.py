@@ -17,12 +17,15 @@ def run_checks(
     """Yield each check of the ``wanted`` groups (none: all) with what it found, as soon as it is known."""
     # The longest first: a URL is hidden whole before its password is.
     secrets = sorted({secret for secret in site.secrets() if secret}, key=len, reverse=True)
-    for check in checks:
-        if wanted and check.group not in wanted:
-            continue
-        began = clock()
-        result = _run(site, check, is_wanted=check.group in wanted)
-        yield check, replace(result, detail=_line(result.detail, secrets), seconds=clock() - began)
+    try:
+        for check in checks:
+            if wanted and check.group not in wanted:
+                continue
+            began = clock()
+            result = _run(site, check, is_wanted=check.group in wanted)
+            yield check, replace(result, detail=_line(result.detail, secrets), seconds=clock() - began)
+    finally:
+        site.close()
 
 
 def _run(site: Site, check: Check, *, is_wanted: bool) -> Result:

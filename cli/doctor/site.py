@@ -1,13 +1,14 @@
 """What the doctor was given: the options, and the settings of this process as far as they are there."""
 
+import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from ssl import SSLContext
-from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 JARS_SUMS, RBAC = DEPLOY / "jars" / "SHA256SUMS", DEPLOY / "chart" / "rbac.yaml"
 _Settings = TypeVar("_Settings", bound=BaseSettings)
+_Made = TypeVar("_Made")
 
 
 class ConfigurationError(LakemillError):
@@ -66,6 +68,7 @@ class Site:
         compute: ComputeSettings | None = None,
         connect: "Callable[[str | None], Cluster] | None" = None,
         outside: Outside | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.options = options
         self._lake = lake
@@ -74,6 +77,9 @@ class Site:
         self.compute = compute
         self._connect = connect or _connect
         self.outside = outside or Outside()
+        self.clock = clock
+        self._made: dict[str, Any] = {}
+        self._open = ExitStack()
 
     @classmethod
     def from_environment(cls, options: Options) -> "Site":
@@ -124,10 +130,40 @@ class Site:
             raise NotConfiguredError("Dagster's storage is not configured here (LAKEMILL_DAGSTER_DATABASE_URL)")
         return url
 
-    @cached_property
+    @property
     def cluster(self) -> "Cluster":
         """The Kubernetes API. Raises NotConfiguredError outside a cluster, ClusterError when it does not answer."""
-        return self._connect(self.options.namespace)
+
+        def connect() -> "Cluster":
+            cluster = self._connect(self.options.namespace)
+            cluster.user()
+            return cluster
+
+        return self.once("cluster", connect)
+
+    def once(self, name: str, make: Callable[[], _Made], close: Callable[[_Made], None] | None = None) -> _Made:
+        """Return what ``make`` makes, made once for all checks. Raises what ``make`` raised, without a second try.
+
+        So a server that is away costs one timeout and not one for each check.
+        """
+        if name not in self._made:
+            try:
+                made = make()
+            except LakemillError as error:
+                self._made[name] = error
+            else:
+                self._made[name] = made
+                if close:
+                    self._open.callback(close, made)
+        found = self._made[name]
+        if isinstance(found, LakemillError):
+            raise found
+        return found  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        """Close what was made once, and forget it."""
+        self._open.close()
+        self._made.clear()
 
     def secrets(self) -> Iterator[str]:
         """Yield every text that must not be printed."""
@@ -136,7 +172,7 @@ class Site:
             for secret in (value.get_secret_value() for value in values if isinstance(value, SecretStr)):
                 yield secret
                 if "://" in secret and (password := urlsplit(secret).password):
-                    yield password
+                    yield from (password, unquote(password))
 
 
 def _read(settings: type[_Settings]) -> _Settings | None:

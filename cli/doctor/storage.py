@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from cli.doctor.check import Check, Group, Result, failed, judged, passed, skipped, warned
@@ -10,6 +11,7 @@ from cli.doctor.scratch import scratch
 from cli.doctor.site import Site
 from resources.lake import LakeAccessError, PutOutcome, S3Lake
 from resources.lake_probe import PART_BYTES, LakeProbe, LifecycleRule, LifecycleUnsupportedError
+from resources.settings import LakeSettings
 
 SKEW_WARN_SECONDS, SKEW_FAIL_SECONDS = 2.0, 5.0
 _LONGEST_UPLOAD_DAYS = 7
@@ -31,7 +33,7 @@ def _lake_rights(site: Site) -> Result:
 
 def _landing_rights(site: Site) -> Result:
     bucket = site.lake.landing_bucket
-    probe = LakeProbe(site.lake, bucket)
+    probe = LakeProbe(reached(site), bucket)
     keys = probe.some_keys(1)
     if not keys:
         return passed(f"bucket {bucket!r}: list; it is empty, so reading was not tried")
@@ -43,7 +45,7 @@ def _logs_rights(site: Site) -> Result:
     bucket = site.options.logs_bucket
     if bucket is None:
         return skipped("name the bucket of Dagster's compute logs with --logs")
-    logs = S3Lake(site.lake, bucket)
+    logs = S3Lake(reached(site), bucket)
     with scratch(logs) as prefix:
         logs.put(f"{prefix}rights", _MARK)
         if logs.get(f"{prefix}rights") != _MARK:
@@ -102,7 +104,7 @@ def _multipart(site: Site) -> Result:
 
 def _lifecycle(site: Site) -> Result:
     try:
-        rules = LakeProbe(site.lake, site.lake.lake_bucket).lifecycle()
+        rules = LakeProbe(reached(site), site.lake.lake_bucket).lifecycle()
     except (LifecycleUnsupportedError, LakeAccessError) as error:
         return warned(f"cannot be checked: {error}")
     deadly = [rule.name for rule in rules if rule.removes_current and _hits_snapshots(rule)]
@@ -122,7 +124,7 @@ def _hits_snapshots(rule: LifecycleRule) -> bool:
 
 
 def _clock(site: Site) -> Result:
-    skew = LakeProbe(site.lake, site.lake.lake_bucket).skew_seconds()
+    skew = LakeProbe(reached(site), site.lake.lake_bucket).skew_seconds()
     return clock_result("the store's", skew)
 
 
@@ -133,8 +135,19 @@ def clock_result(whose: str, skew: float) -> Result:
     return judged(abs(skew), detail, warn_above=SKEW_WARN_SECONDS, fail_above=SKEW_FAIL_SECONDS)
 
 
+def reached(site: Site) -> LakeSettings:
+    """Return the settings of a store that answers, be it with a refusal. Raises LakeUnavailableError."""
+
+    def ask() -> None:
+        with suppress(LakeAccessError):
+            LakeProbe(site.lake, site.lake.lake_bucket).some_keys(1)
+
+    site.once("store", ask)
+    return site.lake
+
+
 def _lake(site: Site) -> S3Lake:
-    return S3Lake(site.lake, site.lake.lake_bucket)
+    return S3Lake(reached(site), site.lake.lake_bucket)
 
 
 CHECKS = (

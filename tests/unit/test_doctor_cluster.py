@@ -1,0 +1,89 @@
+"""The checks of a cluster against one that is a list of rights."""
+
+import pytest
+
+from cli.doctor.check import Group, NotConfiguredError, Result, Status
+from cli.doctor.cluster import ACCOUNTS
+from cli.doctor.site import Options, Site
+from resources.cluster_probe import Access, ClusterError
+from resources.short_pod import ShortPod, job_of
+from tests.doctor import ask, ask_group, proves
+from tests.fake_cluster import TABLE, FakeCluster, site
+
+
+def ask_cluster(cluster: FakeCluster, name: str) -> Result:
+    return ask(site(cluster), name)
+
+
+def test_the_chart_names_every_account() -> None:
+    assert set(TABLE) == {"launcher", "run"}
+    assert set(TABLE) < set(ACCOUNTS)
+    assert Access("", "pods/log", "get") in TABLE["launcher"]
+
+
+def test_a_release_as_the_chart_makes_it_passes() -> None:
+    found = ask_group(site(FakeCluster()), Group.CLUSTER)
+    assert {result.status for result in found.values()} == {Status.PASS}, found
+    assert f"all {len(TABLE['run'])} things" in found["cluster.run_rights"].detail
+
+
+@pytest.mark.parametrize(
+    ("suffix", "access"), [(suffix, access) for suffix, needed in TABLE.items() for access in sorted(needed)]
+)
+@proves("cluster.launcher_rights", "cluster.run_rights")
+def test_each_missing_verb_is_found(suffix: str, access: Access) -> None:
+    cluster = FakeCluster()
+    cluster.granted[f"lakemill-{suffix}"] = TABLE[suffix] - {access}
+    found = ask_cluster(cluster, f"cluster.{suffix}_rights")
+    assert (found.status, found.detail) == (Status.FAIL, f"lakemill-{suffix} may not {access}")
+
+
+@pytest.mark.parametrize("suffix", sorted(set(ACCOUNTS) - set(TABLE)))
+@proves("cluster.others_may_not")
+def test_an_account_that_may_do_anything_is_found(suffix: str) -> None:
+    cluster = FakeCluster()
+    access = Access("", "pods", "create")
+    cluster.granted[f"lakemill-{suffix}"] = {access}
+    found = ask_cluster(cluster, "cluster.others_may_not")
+    assert (found.status, found.detail) == (Status.FAIL, f"lakemill-{suffix} may create pods")
+
+
+def test_an_account_asks_for_itself_and_says_what_it_cannot_ask() -> None:
+    cluster = FakeCluster(
+        me="system:serviceaccount:mill:big-mill-launcher", granted={"big-mill-launcher": TABLE["launcher"]}
+    )
+    found = ask_group(site(cluster), Group.CLUSTER)
+    assert found["cluster.launcher_rights"].status is Status.PASS
+    for name in ("cluster.run_rights", "cluster.others_may_not"):
+        assert (found[name].status, "may not act as 'big-mill-" in found[name].detail) == (Status.SKIP, True)
+
+
+@proves("cluster.reachable")
+def test_a_cluster_that_is_away_is_found() -> None:
+    def connect(_: str | None) -> FakeCluster:
+        raise ClusterError("the API server does not answer")
+
+    assert ask(Site(Options(), connect=connect), "cluster.reachable").status is Status.FAIL
+
+
+@pytest.mark.parametrize(("wanted", "status"), [(False, Status.SKIP), (True, Status.FAIL)])
+@proves("cluster.reachable")
+def test_outside_a_cluster_the_group_is_skipped_unless_asked_for(wanted: bool, status: Status) -> None:
+    def connect(_: str | None) -> FakeCluster:
+        raise NotConfiguredError("neither in a pod nor with a kubeconfig")
+
+    assert ask(Site(Options(), connect=connect), "cluster.reachable", wanted=wanted).status is status
+
+
+def test_the_short_pod_is_restricted_and_ends_by_itself() -> None:
+    job = job_of("doctor", ShortPod("image", ("true",), "account", {"nodeSelector": {"disk": "ssd"}}, seconds=60))
+    spec = job["spec"]["template"]["spec"]
+    assert job["spec"]["activeDeadlineSeconds"] == 90
+    assert job["spec"]["ttlSecondsAfterFinished"] == 60
+    assert job["spec"]["backoffLimit"] == 0
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["nodeSelector"] == {"disk": "ssd"}
+    (container,) = spec["containers"]
+    assert "command" not in container  # the image's own entrypoint runs
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
