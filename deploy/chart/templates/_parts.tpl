@@ -4,7 +4,7 @@ What a container works with, by parts. A part is named once per container and br
   control     the control plane's database, Dagster's for reading, and the limits
   dagster     Dagster's own database
   kafka       the log                          s3         the object store
-  instance    dagster.yaml                     instance-read-only  the same, without the launcher
+  instance    dagster.yaml                     instance-no-launcher  the same, for what has no token
   workspace   where the code location is       profiles   profiles.toml and images.toml
   executor    the executors' pod template      scratch    room for Spark's local files
 */}}
@@ -152,7 +152,7 @@ What a container works with, by parts. A part is named once per container and br
 {{- $name := include "lakemill.fullname" .root -}}
 - {name: tmp, emptyDir: {sizeLimit: 1Gi}}
 {{- range .parts }}
-{{- if has . (list "instance" "instance-read-only" "workspace" "profiles" "executor") }}
+{{- if has . (list "instance" "instance-no-launcher" "workspace" "profiles" "executor") }}
 - {name: {{ . }}, configMap: {name: {{ $name }}-{{ . }}}}
 {{- else if eq . "scratch" }}
 - {name: spark-local-dir-1, emptyDir: {sizeLimit: {{ $.root.Values.launching.scratchSize }}}}

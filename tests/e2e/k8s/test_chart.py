@@ -91,6 +91,18 @@ def test_every_pod_is_restricted_and_asks_for_resources(variant: Objects) -> Non
             assert "tmp" in mounts
 
 
+def test_every_config_map_that_a_pod_mounts_is_made(variant: Objects) -> None:
+    made = {found["metadata"]["name"]: found["data"] for found in variant if found["kind"] == "ConfigMap"}
+    for component, pod in pods(variant).items():
+        sources = {
+            volume["name"]: volume["configMap"]["name"] for volume in pod["spec"]["volumes"] if "configMap" in volume
+        }
+        assert set(sources.values()) <= made.keys(), component
+        for mount in (mount for container in containers(pod) for mount in container["volumeMounts"]):
+            if "subPath" in mount:
+                assert mount["subPath"] in made[sources[mount["name"]]], component
+
+
 def test_what_serves_is_probed(variant: Objects) -> None:
     found = {component: pod["spec"]["containers"][0] for component, pod in pods(variant).items()}
     serving = SERVING & found.keys()

@@ -128,7 +128,7 @@ def test_dagster_takes_its_configuration(full: Objects, tmp_path: Path, monkeypa
     monkeypatch.setenv("DAGSTER_POSTGRES_URL", "postgresql://nobody@nowhere/none")
     monkeypatch.setenv("DAGSTER_KEEP_CONNECTIONS", "10")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-    for config_map in ("instance", "instance-read-only"):
+    for config_map in ("instance", "instance-no-launcher"):
         content = file_of(full, config_map, "dagster.yaml")
         (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(content))
         ref = InstanceRef.from_dir(str(tmp_path))
@@ -137,7 +137,7 @@ def test_dagster_takes_its_configuration(full: Objects, tmp_path: Path, monkeypa
         assert isinstance(ref.compute_logs_data.rehydrate(as_type=S3ComputeLogManager), S3ComputeLogManager)
         storage = content["storage"]["custom"]["config"]
         assert process_config(PooledPostgresStorage.config_type(), storage).success
-    assert "run_launcher" not in file_of(full, "instance-read-only", "dagster.yaml")
+    assert "run_launcher" not in file_of(full, "instance-no-launcher", "dagster.yaml")
 
 
 def test_a_run_chooses_its_size_its_image_and_its_deadline_only(full: Objects) -> None:
