@@ -38,8 +38,9 @@ def land(
 
 
 def listen(
-    port: Annotated[int, typer.Option(min=1, max=65_535, help="Where to listen on the loopback address.")] = 9000,
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="The port to listen at.")] = 9000,
     count: Annotated[int | None, typer.Option(min=1, help="End after so many callbacks.")] = None,
+    host: Annotated[str, typer.Option(help="The address of this machine to listen at.")] = "127.0.0.1",
 ) -> None:
     """Receive callbacks as a customer would: verify the signature, drop repetitions, print each once."""
     from itertools import count as forever
@@ -50,11 +51,11 @@ def listen(
 
     secret = secret_of(DEFAULT_TENANT)
     try:
-        listening = CallbackReceiver(secret, port)
+        listening = CallbackReceiver(secret, port, host)
     except OSError as error:
         raise typer.BadParameter(f"{error.strerror}; choose another one", param_hint="--port") from error
     with listening as receiver:
-        typer.echo(f"Listening on http://127.0.0.1:{port}, any path.", err=True)
+        typer.echo(f"Listening on http://{host}:{port}, any path.", err=True)
         for _ in range(count) if count else forever():
             callback = receiver.callbacks.get()
             typer.echo(f"The signature of the callback for {callback.data.process_id} is verified:", err=True)

@@ -126,13 +126,20 @@ class KubernetesCluster:
 
     @cached_property
     def _core(self) -> CoreV1Api:
-        config.load_config()
+        _configure()
         return CoreV1Api()
 
     @cached_property
     def _batch(self) -> BatchV1Api:
-        config.load_config()
+        _configure()
         return BatchV1Api()
+
+
+def _configure() -> None:
+    try:
+        config.load_incluster_config()
+    except config.ConfigException:
+        config.load_kube_config()
 
 
 @contextmanager

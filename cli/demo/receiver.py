@@ -8,27 +8,29 @@ from typing import Self
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from contracts.callbacks import Callback
+from deploy.local.ports import HOST
 
 
 class CallbackReceiver:
-    """Listens on a loopback port (0: any free one) while its ``with`` block runs.
+    """Listens on a port (0: any free one) of the loopback address, or of ``host``, while its ``with`` block runs.
 
     ``callbacks`` yields each verified callback once; ``rejected`` counts requests whose signature did not verify.
     """
 
-    def __init__(self, secret: str, port: int = 0) -> None:
+    def __init__(self, secret: str, port: int = 0, host: str = HOST) -> None:
         self.callbacks: queue.Queue[Callback] = queue.Queue()
         self.rejected = 0
+        self._host = host
         self._webhook = Webhook(secret)
         self._seen: set[str] = set()
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
+        self._server = ThreadingHTTPServer((host, port), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     @property
     def url(self) -> str:
         """Where callbacks are to be sent."""
-        return f"http://127.0.0.1:{self._server.server_port}/callbacks"
+        return f"http://{self._host}:{self._server.server_port}/callbacks"
 
     def __enter__(self) -> Self:
         self._thread.start()
