@@ -1,7 +1,7 @@
 """A run's executors as pods: how Spark is told to start them, and how long they are waited for."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +10,9 @@ import structlog
 from assets.errors import PodsFailedError
 from assets.pod_failures import reason_of_pods, reason_of_refusal, reason_of_silence
 from contracts.messages import Profile
-from contracts.reasons import Reason
-from orchestration.k8s import executor_size, spark_settings
-from resources.cluster import Cluster, ClusterRefusedError, KubernetesCluster
+from contracts.reasons import Reason, ReasonCode
+from orchestration.k8s import BLOCK_MANAGER_PORT, DRIVER_PORT, executor_size, spark_settings
+from resources.cluster import Cluster, ClusterRefusedError, KubernetesCluster, Pod
 from resources.settings import ComputeSettings
 from resources.spark import SparkUnavailableError
 
@@ -62,7 +62,7 @@ class PodExecutors:
         application = session.sparkContext.applicationId
         pods = self.cluster.pods(f"spark-role=executor,spark-app-selector={application}")
         if pods:
-            return reason_of_pods(pods, (), ROLE)
+            return reason_of_pods(pods, (), ROLE) or _unreached(pods, self.settings_.executor_start_seconds)
         try:
             # Spark only logs why it could not make any: so ask the API server what it has against one like them.
             self.cluster.try_pod(_probe(profile))
@@ -76,6 +76,17 @@ def pod_executors(settings: ComputeSettings) -> PodExecutors | None:
     if not settings.spark_master.startswith("k8s"):
         return None
     return PodExecutors(settings, KubernetesCluster(settings.pod_namespace or "default"))
+
+
+def _unreached(pods: Sequence[Pod], seconds: float) -> Reason | None:
+    running = sum(pod.phase == "Running" for pod in pods)
+    if not running:
+        return None
+    message = (
+        f"{running} executor pods run, and none has reached the driver within {seconds:.0f} s; "
+        f"an operator has to open the ports {DRIVER_PORT} and {BLOCK_MANAGER_PORT} between them"
+    )
+    return Reason(code=ReasonCode.SPARK_UNAVAILABLE, message=message)
 
 
 def _registered(session: "SparkSession") -> int:

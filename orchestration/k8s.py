@@ -94,6 +94,8 @@ def spark_settings(profile: Profile, pod: "Pod", settings: ComputeSettings) -> d
         "spark.kubernetes.container.image": pod.image,
         "spark.kubernetes.container.image.pullPolicy": pod.pull_policy,
         **({"spark.kubernetes.container.image.pullSecrets": ",".join(pod.pull_secrets)} if pod.pull_secrets else {}),
+        # The run waits for its executors itself, and can say why they do not come; Spark would wait for 30 s without.
+        "spark.scheduler.minRegisteredResourcesRatio": "0",
         **_executors(profile),
         **_SAFE,
     }
