@@ -115,8 +115,7 @@ def _look(core: Any, namespace: str, job: str) -> PodEnd | None:
     if state is None:
         return None
     if state.terminated:
-        log = core.read_namespaced_pod_log(pod.metadata.name, namespace, _request_timeout=_SECONDS)
-        return PodEnd(state.terminated.exit_code, log=log, problem=_exit_words(state.terminated))
+        return PodEnd(state.terminated.exit_code, _log(core, namespace, pod), _exit_words(state.terminated))
     if state.waiting and state.waiting.reason in _NEVER_STARTS:
         failure = _event(core, namespace, pod.metadata.name, "Failed")
         return PodEnd(None, problem=f"{state.waiting.reason}: {failure or state.waiting.message}")
@@ -138,6 +137,14 @@ def _pod(core: Any, namespace: str, job: str) -> Any:
     chosen = f"batch.kubernetes.io/job-name={job}"
     found = core.list_namespaced_pod(namespace, label_selector=chosen, limit=1, _request_timeout=_SECONDS).items
     return found[0] if found else None
+
+
+def _log(core: Any, namespace: str, pod: Any) -> str:
+    # As bytes: the client would read a log that is JSON and give back Python's spelling of it.
+    answer = core.read_namespaced_pod_log(
+        pod.metadata.name, namespace, _preload_content=False, _request_timeout=_SECONDS
+    )
+    return str(answer.data.decode("utf-8", "replace"))
 
 
 def _state(pod: Any) -> Any:

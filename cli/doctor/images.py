@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from resources.cluster_probe import PodModel
     from resources.short_pod import PodEnd
 
-_PARTS = ("pyspark", "hadoop", "hadoop_aws", "java")
+_PARTS = {"python": 2, "pyspark": None, "hadoop": None, "hadoop_aws": None, "java": 1}
+"""Each part with how many numbers of its version must be equal; None is all of them."""
 # The image's own folder of jars is in its environment, which only a shell in the pod can see.
 _SHELL = 'exec python3 -c "$0" "${LAKEMILL_JARS_DIR:-jars}"'
 
@@ -33,16 +34,20 @@ def _versions(site: Site) -> Result:
     if isinstance(there, Result):
         return there
     here = _own_facts(site)
-    other = [f"{part} {there[part]} instead of {here[part]}" for part in _PARTS if there[part] != here[part]]
-    minor = [".".join(str(side["python"]).split(".")[:2]) for side in (there, here)]
-    if minor[0] != minor[1]:
-        other.append(f"python {there['python']} instead of {here['python']}")
+    other = [f"{part} {there[part]} instead of {here[part]}" for part in _PARTS if _differs(part, there, here)]
     if there["hadoop"] != there["hadoop_aws"]:
         other.append(f"hadoop {there['hadoop']} with hadoop-aws {there['hadoop_aws']}")
     if other:
         return failed(f"the image has {', '.join(other)}")
-    told = ", ".join(f"{part} {there[part]}" for part in ("python", *_PARTS))
-    return passed(told) if there["python"] == here["python"] else warned(f"{told}; here it is {here['python']}")
+    near = [f"{part} {here[part]}" for part in _PARTS if there[part] != here[part]]
+    told = ", ".join(f"{part} {there[part]}" for part in _PARTS)
+    return warned(f"{told}; here {', '.join(near)}") if near else passed(told)
+
+
+def _differs(part: str, there: dict[str, Any], here: dict[str, Any]) -> bool:
+    """Whether the two sides differ by more than a patch, where a patch does not count."""
+    length = _PARTS[part]
+    return str(there[part]).split(".")[:length] != str(here[part]).split(".")[:length]
 
 
 def _jars(site: Site) -> Result:
@@ -77,10 +82,10 @@ def _facts(site: Site) -> dict[str, Any] | Result:
         return ended
     if ended.exit_code != 0:
         return failed(f"the image cannot tell: {ended.problem}; {ended.log[-200:]}")
-    lines = [line for line in ended.log.splitlines() if line.startswith("{")]
-    if not lines:
+    try:
+        told: dict[str, Any] = json.loads(ended.log.splitlines()[-1])
+    except (IndexError, ValueError):
         return failed(f"the image printed no versions: {ended.log[-200:]!r}")
-    told: dict[str, Any] = json.loads(lines[-1])
     return told
 
 

@@ -132,7 +132,7 @@ async def _missing_privileges(conn: "AsyncConnection") -> list[str]:
     ]
     query = """
         SELECT wanted FROM unnest(string_to_array(:wanted, ',')) AS wanted
-        WHERE NOT coalesce(has_table_privilege(to_regclass(split_part(wanted, ' ', 2)), split_part(wanted, ' ', 1)), false)
+        WHERE has_table_privilege(to_regclass(split_part(wanted, ' ', 2)), split_part(wanted, ' ', 1)) IS NOT TRUE
     """
     return await column(conn, query, wanted=",".join(wanted))
 

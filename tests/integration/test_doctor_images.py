@@ -15,6 +15,7 @@ from tests.doctor import ask, ask_group, proves
 from tests.fake_cluster import FakeCluster, site
 
 HERE = facts.facts("nowhere")
+JAVA = str(HERE["java"]).partition(".")[0]
 MINOR = str(HERE["python"]).rpartition(".")[0]
 
 
@@ -54,8 +55,9 @@ def test_an_image_that_cannot_be_pulled_is_told_in_the_clusters_words(jars: Path
         ({"hadoop": "3.3.6"}, Status.FAIL, "hadoop 3.3.6 with hadoop-aws 3.4.2"),
         ({"hadoop_aws": None}, Status.FAIL, "hadoop_aws None"),
         ({"java": "21.0.1"}, Status.FAIL, "java 21.0.1"),
+        ({"java": f"{JAVA}.0.99"}, Status.WARN, "here java"),
         ({"python": "3.9.1"}, Status.FAIL, "python 3.9.1 instead of"),
-        ({"python": f"{MINOR}.99"}, Status.WARN, "here it is"),
+        ({"python": f"{MINOR}.99"}, Status.WARN, "here python"),
     ],
 )
 @proves("images.versions")
