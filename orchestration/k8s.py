@@ -106,6 +106,7 @@ def _executors(profile: Profile) -> dict[str, str]:
         "spark.executor.cores": str(profile.executor_cores),
         "spark.executor.memory": f"{profile.executor_memory_mb}m",
         "spark.executor.extraJavaOptions": "-XX:+UseParallelGC -Duser.timezone=UTC",
+        "spark.executor.metrics.pollingInterval": "1s",  # else a short job's peak is never seen
         "spark.kubernetes.executor.request.cores": executor_size(profile).cpu,
     }
     if profile.min_executors is None:
