@@ -1,83 +1,28 @@
-"""Questions to the Kubernetes API that only a set-up asks: who are we, what may an account do.
-
-LakemillError
-├── ClusterAbsentError        this process is in no pod and has no kubeconfig
-└── ClusterError              the API server does not answer, or refuses
-    └── ImpersonationError    we may not ask on behalf of another account
-"""
+"""Questions to the Kubernetes API that only a set-up asks: who are we, what may an account do, does an image start."""
 
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from kubernetes import client, config
 from urllib3.exceptions import HTTPError
 
-from contracts.problems import LakemillError
-from resources.short_pod import PodEnd, ShortPod, run_to_its_end
+from resources.cluster_port import (
+    Access,
+    ClusterAbsentError,
+    ClusterError,
+    ImpersonationError,
+    PodEnd,
+    PodModel,
+    ShortPod,
+)
+from resources.short_pod import run_to_its_end
 
 _SECONDS = 10
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-
-
-class ClusterAbsentError(LakemillError):
-    """There is no Kubernetes API to ask from here."""
-
-
-class ClusterError(LakemillError):
-    """The Kubernetes API does not answer, or refuses."""
-
-
-class ImpersonationError(ClusterError):
-    """We may not act as the account that is asked about."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Access:
-    """One verb on one resource of the namespace; ``resource`` may be ``pods/log``."""
-
-    group: str
-    resource: str
-    verb: str
-
-    def __str__(self) -> str:
-        return f"{self.verb} {self.resource}{'.' if self.group else ''}{self.group}"
-
-
-@dataclass(frozen=True, slots=True)
-class PodModel:
-    """What a pod of the release says about where pods may run, and from which image."""
-
-    image: str
-    spec: dict[str, Any]
-    """``imagePullSecrets``, ``nodeSelector``, ``tolerations``, ``affinity``: those that it has."""
-
-
-class Cluster(Protocol):
-    """What the doctor asks; ``KubernetesCluster`` is one."""
-
-    @property
-    def namespace(self) -> str:
-        """Where the release is."""
-
-    def user(self) -> str:
-        """Return who we are to the API server. Raises ClusterError."""
-
-    def version(self) -> str:
-        """Return the API server's version. Raises ClusterError."""
-
-    def may(self, access: Access, account: str | None = None) -> bool:
-        """Whether we, or a service account of the namespace, may do that. Raises ImpersonationError, ClusterError."""
-
-    def model(self, account: str) -> PodModel | None:
-        """Return what a pod of that service account looks like; None without one. Raises ClusterError."""
-
-    def run(self, pod: ShortPod) -> PodEnd:
-        """Run a pod to its end, and remove it whatever happens. Raises ClusterError."""
 
 
 class KubernetesCluster:

@@ -6,37 +6,17 @@ ends itself when this process dies before.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
 from kubernetes import client
 
+from resources.cluster_port import PodEnd, ShortPod
+
 _SECONDS = 10
 _POLL_SECONDS = 0.5
 _NEVER_STARTS = {"ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError"}
 _USER = 10001
-
-
-@dataclass(frozen=True, slots=True)
-class ShortPod:
-    """What to run. ``spec`` are fields of the pod's spec beside its container."""
-
-    image: str
-    args: tuple[str, ...]
-    account: str | None = None
-    spec: dict[str, Any] = field(default_factory=dict)
-    seconds: float = 120.0
-    """How long it may take, pulling included."""
-
-
-@dataclass(frozen=True, slots=True)
-class PodEnd:
-    """How it ended: an exit code, or a sentence about why there is none."""
-
-    exit_code: int | None
-    log: str = ""
-    problem: str = ""
 
 
 def run_to_its_end(

@@ -9,9 +9,8 @@ from pydantic import SecretStr
 
 from cli.doctor.cluster import rbac_table
 from cli.doctor.site import Options, Site
-from resources.cluster_probe import Access, ImpersonationError, PodModel
+from resources.cluster_port import Access, ImpersonationError, PodEnd, PodModel, ShortPod
 from resources.settings import ComputeSettings
-from resources.short_pod import PodEnd, ShortPod
 
 ADMIN = "kubernetes-admin"
 TABLE = rbac_table()

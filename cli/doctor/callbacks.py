@@ -79,17 +79,18 @@ def _sighting(site: Site) -> "Sighting":
 
 def _send(site: Site) -> "Sighting":
     """Send a test callback. Raises DatabaseUnavailableError, UnknownTenantError."""
+    url, database_url = _url(site), site.control.database_url
     from control import keys
     from control.callbacks import signed_headers
     from resources.callback_probe import CallbackProbe
     from resources.database import Database
 
-    url, now = _url(site), datetime.now(UTC)
+    now = datetime.now(UTC)
     data = {"message": "A test by 'lakemill doctor'. Nothing has happened; answer with any 2xx."}
     body = json.dumps({"type": TYPE, "timestamp": now.isoformat(), "data": data})
 
     async def send() -> "Sighting":
-        db = Database(site.control.database_url, pool_size=1)
+        db = Database(database_url, pool_size=1)
         try:
             async with db.transaction() as conn:
                 secret = await keys.webhook_secret(conn, DEFAULT_TENANT)

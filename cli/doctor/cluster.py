@@ -2,26 +2,21 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cli.doctor.check import Check, Group, NotConfiguredError, Result, failed, passed, skipped
 from cli.doctor.site import RBAC, Site
-
-if TYPE_CHECKING:
-    from resources.cluster_probe import Access, Cluster
+from resources.cluster_port import Access, Cluster, ImpersonationError
 
 DEFAULT_RELEASE = "lakemill"
 ACCOUNTS = ("launcher", "run", "control", "executor", "code")
 _PREFIX = "system:serviceaccount:"
 
-Table = Mapping[str, frozenset["Access"]]
+Table = Mapping[str, frozenset[Access]]
 
 
 def rbac_table(path: Path = RBAC) -> Table:
     """Return what each account needs, by the account's suffix. Raises NotConfiguredError without the file."""
     import yaml
-
-    from resources.cluster_probe import Access
 
     if not path.exists():
         raise NotConfiguredError("deploy/chart/rbac.yaml is not in this image")
@@ -40,14 +35,14 @@ def rbac_table(path: Path = RBAC) -> Table:
 
 def release_of(site: Site) -> str:
     """Return the release's full name: what ``--release`` says, or what our own service account is named after."""
+    account = own_account(site.cluster)
     if site.options.release:
         return site.options.release
-    account = own_account(site.cluster)
     stems = [account.removesuffix(f"-{suffix}") for suffix in ACCOUNTS if account and account.endswith(f"-{suffix}")]
     return stems[0] if stems else DEFAULT_RELEASE
 
 
-def own_account(cluster: "Cluster") -> str:
+def own_account(cluster: Cluster) -> str:
     """Return the service account of the namespace that we are; empty when we are somebody else."""
     user = cluster.user()
     return user.removeprefix(f"{_PREFIX}{cluster.namespace}:") if user.startswith(_PREFIX) else ""
@@ -60,8 +55,8 @@ def _reachable(site: Site) -> Result:
 
 def _may(suffix: str) -> Callable[[Site], Result]:
     def run(site: Site) -> Result:
-        needed = rbac_table()[suffix]
         account = f"{release_of(site)}-{suffix}"
+        needed = rbac_table()[suffix]
         refused = _reviewed(site, account, needed, is_wanted=True)
         if isinstance(refused, Result):
             return refused
@@ -73,9 +68,9 @@ def _may(suffix: str) -> Callable[[Site], Result]:
 
 
 def _others_may_not(site: Site) -> Result:
-    table = rbac_table()
+    release, table = release_of(site), rbac_table()
     listed = frozenset(access for needed in table.values() for access in needed)
-    others = [f"{release_of(site)}-{suffix}" for suffix in ACCOUNTS if suffix not in table]
+    others = [f"{release}-{suffix}" for suffix in ACCOUNTS if suffix not in table]
     for account in others:
         granted = _reviewed(site, account, listed, is_wanted=False)
         if isinstance(granted, Result):
@@ -85,10 +80,8 @@ def _others_may_not(site: Site) -> Result:
     return passed(f"{', '.join(others)} may do none of {len(listed)} things")
 
 
-def _reviewed(site: Site, account: str, accesses: "frozenset[Access]", *, is_wanted: bool) -> "list[str] | Result":
+def _reviewed(site: Site, account: str, accesses: frozenset[Access], *, is_wanted: bool) -> list[str] | Result:
     """Return what is not as wanted, or a skip when we may not ask for that account."""
-    from resources.cluster_probe import ImpersonationError
-
     cluster = site.cluster
     acting = None if own_account(cluster) == account else account
     try:

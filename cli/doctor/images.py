@@ -2,16 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cli.doctor import facts
 from cli.doctor.check import Check, Group, NotConfiguredError, Result, failed, passed, skipped, warned
 from cli.doctor.cluster import own_account, release_of
 from cli.doctor.site import JARS_SUMS, Site
-
-if TYPE_CHECKING:
-    from resources.cluster_probe import PodModel
-    from resources.short_pod import PodEnd
+from resources.cluster_port import Access, PodEnd, PodModel, ShortPod
 
 _PARTS = {"python": 2, "pyspark": None, "hadoop": None, "hadoop_aws": None, "java": 1}
 """Each part with how many numbers of its version must be equal; None is all of them."""
@@ -89,15 +86,12 @@ def _facts(site: Site) -> dict[str, Any] | Result:
     return told
 
 
-def _pod(site: Site) -> "PodEnd | Result":
+def _pod(site: Site) -> PodEnd | Result:
     """Return the end of the one pod for all checks; a skip when we may not start it. Raises ClusterError."""
     return site.once("pod", lambda: _run_pod(site))
 
 
-def _run_pod(site: Site) -> "PodEnd | Result":
-    from resources.cluster_probe import Access
-    from resources.short_pod import ShortPod
-
+def _run_pod(site: Site) -> PodEnd | Result:
     needed = (
         *(Access("batch", "jobs", verb) for verb in ("create", "delete")),
         Access("", "pods", "list"),
@@ -111,10 +105,8 @@ def _run_pod(site: Site) -> "PodEnd | Result":
     return site.cluster.run(ShortPod(model.image, args, account, model.spec))
 
 
-def _model(site: Site) -> "tuple[PodModel, str | None]":
+def _model(site: Site) -> tuple[PodModel, str | None]:
     """Return image and place of the release's code location, and the executors' account where there is a release."""
-    from resources.cluster_probe import PodModel
-
     release = release_of(site)
     found = site.cluster.model(f"{release}-code")
     if found is None:

@@ -90,10 +90,11 @@ def _clock(site: Site) -> Result:
 
 
 def _dagster_contract(site: Site) -> Result:
+    url, ui_url = site.dagster_database_url, site.control.dagster_url
     from resources.dagster_runs import DagsterRuns
 
     async def check() -> None:
-        runs = DagsterRuns(site.dagster_database_url, site.control.dagster_url)
+        runs = DagsterRuns(url, ui_url)
         try:
             await runs.check()
         finally:

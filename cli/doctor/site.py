@@ -15,13 +15,13 @@ from pydantic_settings import BaseSettings
 
 from cli.doctor.check import NotConfiguredError
 from contracts.problems import LakemillError
+from resources.cluster_port import Cluster, ClusterAbsentError
 from resources.settings import ComputeSettings, ControlSettings, KafkaSettings, LakeSettings
 
 if TYPE_CHECKING:
     from httpcore import AsyncNetworkBackend
 
     from resources.callback_sender import Resolver
-    from resources.cluster_probe import Cluster
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 JARS_SUMS, RBAC = DEPLOY / "jars" / "SHA256SUMS", DEPLOY / "chart" / "rbac.yaml"
@@ -66,7 +66,7 @@ class Site:
         kafka: KafkaSettings | None = None,
         control: ControlSettings | None = None,
         compute: ComputeSettings | None = None,
-        connect: "Callable[[str | None], Cluster] | None" = None,
+        connect: Callable[[str | None], Cluster] | None = None,
         outside: Outside | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -131,10 +131,10 @@ class Site:
         return url
 
     @property
-    def cluster(self) -> "Cluster":
+    def cluster(self) -> Cluster:
         """The Kubernetes API. Raises NotConfiguredError outside a cluster, ClusterError when it does not answer."""
 
-        def connect() -> "Cluster":
+        def connect() -> Cluster:
             cluster = self._connect(self.options.namespace)
             cluster.user()
             return cluster
@@ -187,10 +187,10 @@ def _read(settings: type[_Settings]) -> _Settings | None:
         raise ConfigurationError(names) from None
 
 
-def _connect(namespace: str | None) -> "Cluster":
+def _connect(namespace: str | None) -> Cluster:
     if find_spec("kubernetes") is None:
         raise NotConfiguredError("this image has no Kubernetes client; run it in the compute image")
-    from resources.cluster_probe import ClusterAbsentError, KubernetesCluster
+    from resources.cluster_probe import KubernetesCluster
 
     try:
         return KubernetesCluster.connect(namespace)
