@@ -91,6 +91,8 @@ def _look(core: Any, namespace: str, job: str) -> PodEnd | None:
     if pod is None:
         refusal = _event(core, namespace, job, "FailedCreate")
         return PodEnd(None, problem=f"its pod cannot be created: {refusal}") if refusal else None
+    if pod.status.phase == "Failed" and pod.status.reason:  # evicted, or refused by its node
+        return PodEnd(None, problem=f"{pod.status.reason}: {pod.status.message}")
     state = _state(pod)
     if state is None:
         return None

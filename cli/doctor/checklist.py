@@ -31,6 +31,7 @@ receivers of callbacks, in the compute image the object store, Kafka and the Kub
 | `--json` | Print one JSON document instead of lines. |
 | `--junit FILE` | Write a JUnit report too. |
 | `--writers N`, `--rounds M` | How hard `storage.conditional_put` tries: N writers at once, M times. |
+| `--partitions N`, `--replication-factor N` | What the topic must have at least. |
 | `--callback URL` | The receiver that gets a signed test callback. |
 | `--logs BUCKET` | The bucket of Dagster's compute logs. |
 | `--namespace NS`, `--release NAME` | Where the release is, and its full name. From a pod both are known. |

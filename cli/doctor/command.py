@@ -25,6 +25,8 @@ def doctor(  # noqa: PLR0913, PLR0917 - one for each option
     namespace: Annotated[str | None, typer.Option(help="The release's Kubernetes namespace.")] = None,
     release: Annotated[str | None, typer.Option(help="The release's full name.")] = None,
     image: Annotated[str | None, typer.Option(help="The compute image to try.")] = None,
+    partitions: Annotated[int, typer.Option(min=1, help="Partitions that the topic must have.")] = 1,
+    replication_factor: Annotated[int, typer.Option(min=1, help="Copies that each must have.")] = 1,
 ) -> None:
     """Check this deployment: one line per check, and what to do about it (docs/checklist.md)."""
     from cli.doctor import report
@@ -32,7 +34,17 @@ def doctor(  # noqa: PLR0913, PLR0917 - one for each option
     from cli.doctor.running import run_checks
     from cli.doctor.site import ConfigurationError, Options, Site
 
-    options = Options(writers, rounds, callback, logs, namespace, release, image)
+    options = Options(
+        writers=writers,
+        rounds=rounds,
+        callback=callback,
+        logs_bucket=logs,
+        namespace=namespace,
+        release=release,
+        image=image,
+        partitions=partitions,
+        replication_factor=replication_factor,
+    )
     try:
         site = Site.from_environment(options)
     except ConfigurationError as error:

@@ -32,13 +32,17 @@ def topic(site: Site, kafka: "KafkaAnswers") -> Result:
     found, name = kafka.topic(), site.kafka.kafka_topic
     if found.leaderless:
         return failed(f"partitions {', '.join(map(str, found.leaderless))} of {name!r} have no leader")
+    if found.partitions < (wanted := site.options.partitions):
+        return failed(f"{name!r} has {found.partitions} partitions instead of {wanted}")
     return passed(f"{name!r} has {found.partitions} partitions, each with a leader")
 
 
-def replication(_site: Site, kafka: "KafkaAnswers") -> Result:
+def replication(site: Site, kafka: "KafkaAnswers") -> Result:
     """Judge whether a record that was acknowledged outlives a broker."""
     found, least = kafka.topic(), int(kafka.configs()["min.insync.replicas"])
     told = f"replication factor {found.replicas}, {found.in_sync} in sync, min.insync.replicas {least}"
+    if found.replicas < (wanted := site.options.replication_factor):
+        return failed(f"{told}; {wanted} copies are wanted")
     if found.in_sync < least:
         return failed(f"{told}: no record is accepted now")
     if found.replicas == least > 1:
@@ -111,14 +115,15 @@ CHECKS = (
     Check(
         "kafka.topic",
         Group.KAFKA,
-        "Does the topic exist, with a leader for each partition?",
-        "Run `lakemill topics ensure`; for partitions without a leader look after the brokers.",
+        "Does the topic exist, with as many partitions as `--partitions` says, and a leader for each?",
+        "Run `lakemill topics ensure`, which also says how to add partitions; without a leader look after the brokers.",
         _connected(topic),
     ),
     Check(
         "kafka.replication",
         Group.KAFKA,
-        "Do replication factor, in-sync replicas and min.insync.replicas let a record survive a broker?",
+        "Do replication factor (`--replication-factor`), in-sync replicas and min.insync.replicas let a record "
+        "survive a broker?",
         "Use replication factor 3 and min.insync.replicas 2. With one copy a lost disk loses records; the control "
         "plane sends them again, later.",
         _connected(replication),

@@ -44,6 +44,8 @@ class Options:
     namespace: str | None = None
     release: str | None = None
     image: str | None = None
+    partitions: int = 1
+    replication_factor: int = 1
 
 
 @dataclass(frozen=True, slots=True)

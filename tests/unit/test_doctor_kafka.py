@@ -68,6 +68,17 @@ def test_a_partition_without_a_leader_fails() -> None:
 
 
 @pytest.mark.parametrize(
+    ("judge", "words"),
+    [(kafka.topic, "4 partitions instead of 8"), (kafka.replication, "5 copies are wanted")],
+)
+@proves("kafka.topic", "kafka.replication")
+def test_less_than_was_asked_for_is_found(judge: Callable[[Site, KafkaAnswers], Result], words: str) -> None:
+    wanted = Site(Options(partitions=8, replication_factor=5), kafka=KafkaSettings(kafka_bootstrap="kafka:9092"))
+    found = judge(wanted, Told())
+    assert (found.status, words in found.detail) == (Status.FAIL, True), found
+
+
+@pytest.mark.parametrize(
     ("replicas", "in_sync", "least", "status"),
     [
         (3, 3, "2", Status.PASS),

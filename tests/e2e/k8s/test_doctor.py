@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from cli.doctor.check import Group, Status
 from cli.doctor.site import Options, Site
+from resources.cluster_port import ShortPod
 from resources.cluster_probe import KubernetesCluster
 from resources.settings import ComputeSettings
 from tests.doctor import ask, ask_group, proves
@@ -131,6 +132,13 @@ def test_an_image_that_is_not_there_is_told_in_the_clusters_words(namespace: str
     found = ask(site(namespace, image="registry.invalid/lakemill-compute:gone"), "images.pullable")
     assert (found.status, "ImagePullBackOff" in found.detail) == (Status.FAIL, True), found
     assert "registry.invalid" in found.detail
+    settled(namespace)
+
+
+def test_a_pod_that_no_node_takes_is_told_and_removed(namespace: str, image: str) -> None:
+    pod = ShortPod(image, ("true",), spec={"nodeSelector": {"lakemill/nowhere": "true"}}, seconds=3)
+    end = KubernetesCluster.connect(namespace).run(pod)
+    assert (end.exit_code, "didn't match Pod's node affinity/selector" in end.problem) == (None, True), end
     settled(namespace)
 
 
