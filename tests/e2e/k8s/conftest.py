@@ -1,0 +1,58 @@
+"""One deployment on the cluster for all tests that need it; it is installed by the first and removed after the last."""
+
+import asyncio
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cli.client import ApiClient
+from cli.demo.command import credentials
+from cli.demo.receiver import CallbackReceiver
+from deploy.local.ports import find_base_port
+from deploy.local.site import ROOT
+from deploy.local.stack import Stack
+from resources.settings import ControlSettings
+from tests.e2e.k8s.deployment import (
+    NAMESPACE,
+    RELEASE,
+    ClusterWorld,
+    build_and_load,
+    host_address,
+    install,
+    namespace,
+    secrets_of,
+)
+from tests.e2e.k8s.helm import run
+
+
+@pytest.fixture(scope="session")
+def mill() -> Iterator[ClusterWorld]:
+    """Yield the deployment; its services run on this machine, where pods reach them."""
+    state_dir = Path(tempfile.mkdtemp(prefix="lakemill-k8s-"))
+    stack = Stack(state_dir, find_base_port(), host=host_address(), jars_dir=ROOT / ".lakemill" / "jars")
+    stack.start(only={"postgres", "kafka", "s3"})
+    try:
+        build_and_load(stack)
+        with namespace(secrets_of(stack)):
+            install(stack)
+            yield from _world(stack, state_dir)
+    finally:
+        stack.stop()
+        if not os.environ.get("LAKEMILL_KEEP"):
+            shutil.rmtree(state_dir, ignore_errors=True)
+
+
+def _world(stack: Stack, state_dir: Path) -> Iterator[ClusterWorld]:
+    service = run("kubectl", "-n", NAMESPACE, "get", "service", f"{RELEASE}-api", "-o", "json")
+    address = f"http://{json.loads(service.stdout)['spec']['clusterIP']}:8400"
+    variables = {name.removeprefix("LAKEMILL_").lower(): value for name, value in stack.env().items()}
+    settings = ControlSettings.model_validate({**variables, "api_url": address})
+    key, secret = asyncio.run(credentials(settings))
+    receiver = CallbackReceiver(secret, host=stack.ports.host)
+    with receiver, ApiClient(address, key) as client:
+        yield ClusterWorld(stack, settings, client, receiver, state_dir)

@@ -1,0 +1,183 @@
+"""Lakemill on a cluster as the end-to-end tests see it: installed from the chart, with this machine's own PostgreSQL,
+Kafka and S3 as the external services.
+"""
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from contracts.identity import Coordinate
+from contracts.storage import landing_prefix
+from deploy.local.stack import Stack
+from resources.lake import S3Lake
+from tests.e2e.k8s.helm import CHART, VALUES, run
+from tests.e2e.world import World, wait_for
+from tests.test_architecture import ROOT
+
+NAMESPACE, RELEASE = "lakemill-e2e", "mill"
+TESTED = "localhost/lakemill-compute-tested:tested"
+NUMBERS = "n\n" + "".join(f"{n}\n" for n in range(1, 25))
+PACE = {"milliseconds": 3000}
+"""24 numbers in 8 tasks on two cores: the work of slow_squares takes 36 s then."""
+
+
+@dataclass
+class ClusterWorld(World):
+    """A World whose compute plane, API and worker are pods."""
+
+    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        """Run kubectl in the deployment's namespace and return what it prints."""
+        return run("kubectl", "--namespace", NAMESPACE, *arguments, stdin=stdin).stdout
+
+    def pods(self, selector: str) -> list[dict[str, Any]]:
+        """Return the pods that a selector finds."""
+        found: list[dict[str, Any]] = json.loads(self.kubectl("get", "pods", "-o", "json", "-l", selector))["items"]
+        return found
+
+    def land_numbers(self, dataset: str = "squares") -> Coordinate:
+        """Deliver numbers for an entity that no other test uses; return the coordinate of its result."""
+        target = Coordinate(f"e2e-{uuid4().hex[:12]}", "v1", dataset)
+        landing = S3Lake(self.settings, self.settings.landing_bucket)
+        raw = Coordinate(target.entity_id, target.data_version, "numbers")
+        landing.put(f"{landing_prefix(raw)}numbers.csv", NUMBERS.encode())
+        return target
+
+    def run_of(self, process_id: str, attempt: int = 1) -> str:
+        """Wait until this attempt has passed its gate; return its run's id."""
+
+        def started() -> str | None:
+            process = self.client.process(process_id)
+            run_ids = [entry["detail"].get("run_id") for entry in process["timeline"] if entry["stage"] == "running"]
+            return run_ids[attempt - 1] if len(run_ids) >= attempt else None
+
+        return wait_for(f"attempt {attempt} of {process_id} runs", started, 120)
+
+    def executors_at_work(self, run_id: str) -> list[str]:
+        """Wait until both executors of a run compute a task; return their pods' names."""
+
+        def at_work() -> list[str] | None:
+            names = [pod["metadata"]["name"] for pod in self.pods("spark-role=executor")]
+            mine = [name for name in names if name.startswith(f"run-{run_id}")]
+            working = [name for name in mine if "Running task" in self._log(name)]
+            return working if len(working) == 2 else None
+
+        return wait_for(f"two executors of run {run_id} at work", at_work, 120)
+
+    def _log(self, pod: str) -> str:
+        found = subprocess.run(
+            ["kubectl", "--namespace", NAMESPACE, "logs", pod], capture_output=True, text=True, check=False, timeout=30
+        )
+        return found.stdout
+
+    def wait_for_no_pods(self, selector: str, seconds: float) -> None:
+        """Wait until a selector finds no pod."""
+        wait_for(f"no pod {selector}", lambda: not self.pods(selector), seconds)
+
+
+def build_and_load(stack: Stack) -> None:
+    """Put the tests' actions into the compute image, and both images into the cluster's nodes."""
+    version = next(
+        line.split('"')[1] for line in (ROOT / "pyproject.toml").read_text().splitlines() if "version =" in line
+    )
+    control, compute = (f"localhost/lakemill-{name}:{version}" for name in ("control", "compute"))
+    builder = ["docker", "build"] if _docker_runs() else ["buildah", "build"]
+    flags = shlex.split(os.environ.get("BUILD_FLAGS", ""))
+    recipe = ROOT / "tests" / "e2e" / "k8s" / "compute.Dockerfile"
+    arguments = ["--build-arg", f"COMPUTE={compute}", "--file", str(recipe), "--tag", TESTED, "."]
+    subprocess.run([*builder, *flags, *arguments], cwd=ROOT, check=True, capture_output=True, timeout=600)
+    for image in (control, TESTED):
+        archive = stack.state_dir / "image.tar"
+        archive.unlink(missing_ok=True)
+        save = (
+            ["docker", "save", "--output", str(archive), image]
+            if builder[0] == "docker"
+            else ["buildah", "push", "--quiet", image, f"docker-archive:{archive}:{image}"]
+        )
+        subprocess.run(save, check=True, capture_output=True, timeout=300)
+        subprocess.run([*shlex.split(os.environ["IMAGE_LOADER"]), str(archive)], check=True, timeout=300)
+        archive.unlink()
+
+
+def _docker_runs() -> bool:
+    return shutil.which("docker") is not None and (
+        subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
+    )
+
+
+def host_address() -> str:
+    """Return the address at which pods reach servers of this machine: that of the one node."""
+    found = json.loads(run("kubectl", "get", "nodes", "-o", "json").stdout)["items"][0]["status"]["addresses"]
+    return str(next(each["address"] for each in found if each["type"] == "InternalIP"))
+
+
+@contextmanager
+def namespace(secrets: dict[str, str]) -> Iterator[None]:
+    """Yield with a namespace that enforces ``restricted`` and holds the one Secret; remove it afterwards."""
+    manifest = [
+        {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "lakemill", "namespace": NAMESPACE},
+            "stringData": secrets,
+        },
+    ]
+    run("kubectl", "apply", "-f", "-", stdin="\n---\n".join(json.dumps(each) for each in manifest))
+    try:
+        yield
+    finally:
+        run("kubectl", "delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=100s")
+
+
+def install(stack: Stack, *options: str) -> None:
+    """Install or upgrade the release, and wait until it serves."""
+    ports = stack.ports
+    settings = {
+        "kafka.bootstrap": ports.address("kafka"),
+        "s3.endpoint": f"http://{ports.address('s3')}",
+        "networkPolicy.to.postgresql.ports[0]": str(ports.of("postgres")),
+        "networkPolicy.to.kafka.ports[0]": str(ports.of("kafka")),
+        "networkPolicy.to.s3.ports[0]": str(ports.of("s3")),
+        "callbacks.allow[0]": f"{ports.host}/32",
+    }
+    sets = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
+    command = ["helm", "upgrade", "--install", RELEASE, str(CHART), "--namespace", NAMESPACE]
+    values = ["--values", str(VALUES / "cluster.yaml"), "--wait", "--timeout", "180s"]
+    done = subprocess.run(
+        [*command, *values, *sets, *options], capture_output=True, text=True, check=False, timeout=400
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def secrets_of(stack: Stack) -> dict[str, str]:
+    """Return the one Secret's content: how the deployment reaches the stack's servers."""
+    env, postgres = stack.env(), stack.ports.address("postgres")
+    return {
+        "internal-secret": env["LAKEMILL_INTERNAL_SECRET"],
+        "control-url": env["LAKEMILL_DATABASE_URL"],
+        "dagster-url": f"postgresql://dagster:{env['LAKEMILL_DAGSTER_PASSWORD']}@{postgres}/dagster",
+        "dagster-reader-url": env["LAKEMILL_DAGSTER_DATABASE_URL"],
+        "s3-access-key": env["LAKEMILL_S3_ACCESS_KEY"],
+        "s3-secret-key": env["LAKEMILL_S3_SECRET_KEY"],
+    }
+
+
+def keep_logs(folder: Path) -> None:
+    """Write what the pods said, for people who look at a failure."""
+    for kind in ("pods", "events", "jobs"):
+        done = subprocess.run(
+            ["kubectl", "-n", NAMESPACE, "get", kind, "-o", "wide"], capture_output=True, text=True, check=False
+        )
+        (folder / f"{kind}.txt").write_text(done.stdout + done.stderr)

@@ -1,0 +1,89 @@
+"""One heavy process on a real cluster: a run pod, two executors, a snapshot, a callback; and who may do what there."""
+
+import json
+
+import pytest
+import yaml
+
+from contracts.states import State
+from resources.lake import S3Lake
+from tests.e2e.k8s.deployment import NAMESPACE, PACE, RELEASE, ClusterWorld
+from tests.e2e.k8s.helm import CHART, run
+
+pytestmark = pytest.mark.k8s
+
+
+def test_a_heavy_process_becomes_pods_a_snapshot_and_a_callback(mill: ClusterWorld) -> None:
+    target = mill.land_numbers()
+    process_id = mill.submit(target, "slow_squares", params={"milliseconds": 1000})
+    run_id = mill.run_of(process_id)
+    executors = mill.executors_at_work(run_id)
+    (driver,) = mill.pods(f"dagster/run-id={run_id}")
+    for name in executors:
+        (owner,) = json.loads(mill.kubectl("get", "pod", name, "-o", "json"))["metadata"]["ownerReferences"]
+        assert owner["uid"] == driver["metadata"]["uid"]
+    process = mill.finish(process_id)
+    assert process["state"] == State.SUCCEEDED, process
+    mill.assert_one_outcome(process_id, target)
+    stages = [entry["stage"] for entry in process["timeline"]]
+    wanted = ["accepted", "released", "queued", "run_started", "spark_ready", "executors_ready", "written", "committed"]
+    assert [stage for stage in stages if stage in wanted] == wanted
+    used = process["metrics"]["resources"]
+    assert (used["executors"], used["executor_cores"]) == (2, 2)
+    assert used["driver_peak_heap_bytes"] > 0
+    assert used["executor_peak_heap_bytes"] > 0
+    assert used["executor_task_seconds"] > 24
+    assert process["profile"]["granted"]["executor_instances"] == 2
+    for entry in process["timeline"]:
+        print(f"{entry['stage']:>16} {entry['seconds']:7.3f} s")
+
+
+def test_logs_outlive_the_pods(mill: ClusterWorld) -> None:
+    process_id = mill.submit(mill.land_numbers(), "slow_squares", resource_profile="small")
+    process = mill.finish(process_id)
+    assert process["state"] == State.SUCCEEDED, process
+    run_id = process["run"]["run_id"]
+    mill.wait_for_no_pods(f"dagster/run-id={run_id}", 90)
+    logs = S3Lake(mill.settings, "logs")
+    files = [entry.key for entry in logs.list("dagster/") if run_id in entry.key]
+    assert any(b"Setting default log level" in (logs.get(key) or b"") for key in files), files
+
+
+@pytest.mark.parametrize("account", ["launcher", "run", "executor", "code", "control"])
+def test_an_account_may_do_what_the_documents_say_and_no_more(mill: ClusterWorld, account: str) -> None:
+    whom = f"system:serviceaccount:{NAMESPACE}:{RELEASE}-{account}"
+    listed = mill.kubectl("auth", "can-i", "--list", f"--as={whom}", "--no-headers")
+    found = {
+        (line.split()[0], verb)
+        for line in listed.splitlines()
+        if not line.startswith(" ")
+        for verb in line[line.rindex("[") + 1 : line.rindex("]")].split()
+    }
+    everybody = {(f"selfsubject{kind}.{group}", "create") for kind, group in _REVIEWS}
+    rules = yaml.safe_load((CHART / "rbac.yaml").read_text()).get(account, [])
+    documented = {
+        (f"{resource}.{group}" if group else resource, verb)
+        for rule in rules
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert found - everybody == documented
+
+
+_REVIEWS = (
+    ("accessreviews", "authorization.k8s.io"),
+    ("rulesreviews", "authorization.k8s.io"),
+    ("reviews", "authentication.k8s.io"),
+)
+
+
+def test_executors_get_no_token_and_no_key_of_the_store(mill: ClusterWorld) -> None:
+    process_id = mill.submit(mill.land_numbers(), "slow_squares", params=PACE)
+    names = mill.executors_at_work(mill.run_of(process_id))
+    shown = mill.kubectl("get", "pod", names[0], "-o", "json")
+    assert "kube-api-access" not in shown
+    assert mill.stack.env()["LAKEMILL_S3_SECRET_KEY"] not in shown
+    assert "secretKeyRef" not in shown
+    assert mill.finish(process_id)["state"] == State.SUCCEEDED
+    run("kubectl", "-n", NAMESPACE, "get", "pods")
