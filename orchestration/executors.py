@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from assets.errors import PodsFailedError
-from assets.pod_failures import reason_of_pods, reason_of_refusal, reason_of_silence
+from assets.pod_failures import reason_of_error, reason_of_pods, reason_of_silence
 from contracts.messages import Profile
 from contracts.reasons import Reason, ReasonCode
 from orchestration.k8s import BLOCK_MANAGER_PORT, DRIVER_PORT, executor_size, spark_settings
-from resources.cluster import Cluster, ClusterRefusedError, KubernetesCluster, Pod
+from resources.cluster import Cluster, ClusterError, KubernetesCluster, Pod
 from resources.settings import ComputeSettings
 from resources.spark import SparkUnavailableError
 
@@ -35,9 +35,15 @@ class PodExecutors:
     sleep: Callable[[float], None] = time.sleep
 
     def settings(self, profile: Profile) -> dict[str, str]:
-        """See resources.spark.Executors. Raises ClusterError, SparkUnavailableError outside a pod."""
+        """See resources.spark.Executors.
+
+        Raises SparkUnavailableError outside a pod, PodsFailedError when the cluster does not tell.
+        """
         name = self.settings_.pod_name
-        own = self.cluster.pod(name) if name else None
+        try:
+            own = self.cluster.pod(name) if name else None
+        except ClusterError as error:
+            raise PodsFailedError(reason_of_error(error, ROLE)) from error
         if own is None:
             raise SparkUnavailableError("this run is no pod of the cluster: LAKEMILL_POD_NAME does not name one")
         return spark_settings(profile, own, self.settings_)
@@ -60,14 +66,14 @@ class PodExecutors:
 
     def _why(self, session: "SparkSession", profile: Profile) -> Reason | None:
         application = session.sparkContext.applicationId
-        pods = self.cluster.pods(f"spark-role=executor,spark-app-selector={application}")
-        if pods:
-            return reason_of_pods(pods, (), ROLE) or _unreached(pods, self.settings_.executor_start_seconds)
         try:
+            pods = self.cluster.pods(f"spark-role=executor,spark-app-selector={application}")
+            if pods:
+                return reason_of_pods(pods, (), ROLE) or _unreached(pods, self.settings_.executor_start_seconds)
             # Spark only logs why it could not make any: so ask the API server what it has against one like them.
             self.cluster.try_pod(_probe(profile))
-        except ClusterRefusedError as error:
-            return reason_of_refusal(str(error), ROLE)
+        except ClusterError as error:
+            return reason_of_error(error, ROLE)
         return None
 
 

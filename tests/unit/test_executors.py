@@ -1,0 +1,186 @@
+"""A run's executors as pods: what Spark is told of them, how long they are waited for, and why they do not come."""
+
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from structlog.testing import capture_logs
+
+from assets.errors import PodsFailedError
+from contracts.messages import Profile
+from contracts.reasons import Reason, ReasonCode
+from orchestration.executors import PodExecutors, pod_executors
+from resources.cluster import Pod
+from resources.settings import ComputeSettings
+from resources.spark import SparkUnavailableError
+from tests.memory_cluster import MemoryCluster
+
+PROFILE = Profile(executor_instances=3, executor_memory="4g")
+OWN = Pod("dagster-run-1-abcde", "Running", "registry/compute:9")
+SETTINGS = ComputeSettings(
+    internal_secret=SecretStr("internal-secret-of-the-tests"),
+    spark_master="k8s://https://kubernetes.default.svc",
+    pod_name=OWN.name,
+    pod_namespace="lakemill",
+    executor_start_seconds=60,
+)
+
+
+class Session:
+    """A session with a number of registered executors: it is its own context, status and Scala map."""
+
+    applicationId = "spark-1"  # noqa: N815 - Spark's own name
+
+    def __init__(self) -> None:
+        self.registered = 0
+
+    @property
+    def sparkContext(self) -> Any:  # noqa: N802 - Spark's own name
+        return self
+
+    _jsc = sparkContext
+
+    def sc(self) -> "Session":
+        return self
+
+    def getExecutorMemoryStatus(self) -> "Session":  # noqa: N802 - Spark's own name
+        return self
+
+    def size(self) -> int:
+        return self.registered + 1  # the driver
+
+
+class World:
+    """A clock that only sleeping moves, and executors that register at their moments."""
+
+    def __init__(self, *arrivals: float, settings: ComputeSettings = SETTINGS) -> None:
+        self.now = 0.0
+        self.arrivals = arrivals
+        self.session = Session()
+        self.cluster = MemoryCluster()
+        self.executors = PodExecutors(settings, self.cluster, clock=lambda: self.now, sleep=self._sleep)
+
+    def _sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.session.registered = sum(arrival <= self.now for arrival in self.arrivals)
+
+    def executor(self, name: str, **facts: Any) -> None:
+        pod = Pod(**{"name": name, "phase": "Pending", "image": "registry/compute:9", **facts})
+        self.cluster.add(pod, spark_role="executor", spark_app_selector="spark-1")
+
+    def wait(self, profile: Profile = PROFILE) -> None:
+        session: Any = self.session
+        self.executors.wait(session, profile)
+
+    def reason(self) -> Reason:
+        """Wait in vain; return why."""
+        with pytest.raises(PodsFailedError) as failed:
+            self.wait()
+        assert 60 <= self.now < 61
+        return failed.value.reason
+
+
+def test_spark_is_told_of_the_pod_that_it_runs_in() -> None:
+    world = World()
+    world.cluster.add(OWN)
+    settings = world.executors.settings(PROFILE)
+    assert settings["spark.kubernetes.driver.pod.name"] == OWN.name
+    assert settings["spark.kubernetes.container.image"] == OWN.image
+    assert settings["spark.executor.instances"] == "3"
+
+
+@pytest.mark.parametrize("name", [None, "dagster-run-of-another-namespace"])
+def test_what_is_no_pod_has_no_executors(name: str | None) -> None:
+    world = World(settings=SETTINGS.model_copy(update={"pod_name": name}))
+    world.cluster.add(OWN)
+    with pytest.raises(SparkUnavailableError, match="LAKEMILL_POD_NAME"):
+        world.executors.settings(PROFILE)
+
+
+def test_a_silent_cluster_is_told_apart_from_a_pod_that_it_does_not_know() -> None:
+    world = World()
+    world.cluster.is_silent = True
+    with pytest.raises(PodsFailedError) as failed:
+        world.executors.settings(PROFILE)
+    assert failed.value.reason.code is ReasonCode.CLUSTER_UNAVAILABLE
+
+
+def test_the_work_begins_as_soon_as_all_have_come() -> None:
+    world = World(5, 9, 20)
+    world.wait()
+    assert 20 <= world.now < 21
+
+
+def test_the_work_begins_with_fewer_once_the_last_are_late() -> None:
+    world = World(5)
+    with capture_logs() as logs:
+        world.wait()
+    assert 60 <= world.now < 61
+    assert [(entry["event"], entry["ready"], entry["wanted"]) for entry in logs] == [("executors.fewer", 1, 3)]
+
+
+def test_where_executors_come_and_go_the_least_number_is_enough() -> None:
+    world = World(5, 50)
+    world.wait(Profile(executor_instances=3, min_executors=1))
+    assert 5 <= world.now < 6
+    world.wait(Profile(executor_instances=3, min_executors=0))
+    assert world.now < 6
+
+
+def test_pods_that_no_node_takes_are_told_with_the_schedulers_words() -> None:
+    world = World()
+    world.executor("exec-1", unschedulable="0/1 nodes are available: Insufficient memory")
+    reason = world.reason()
+    assert reason.code is ReasonCode.POD_PENDING
+    assert "Insufficient memory" in reason.message
+
+
+def test_an_image_that_cannot_be_pulled_is_named() -> None:
+    world = World()
+    world.executor("exec-1")
+    world.executor("exec-2", waiting="ImagePullBackOff")
+    reason = world.reason()
+    assert reason.code is ReasonCode.IMAGE_UNAVAILABLE
+    assert "registry/compute:9" in reason.message
+
+
+def test_running_pods_that_nobody_hears_of_are_a_matter_of_the_network() -> None:
+    world = World()
+    world.executor("exec-1", phase="Running")
+    world.executor("exec-2", phase="Running")
+    reason = world.reason()
+    assert reason.code is ReasonCode.SPARK_UNAVAILABLE
+    assert "2 executor pods" in reason.message
+    assert "7078" in reason.message
+    assert "7079" in reason.message
+
+
+def test_without_pods_the_api_server_is_asked_what_it_has_against_them() -> None:
+    world = World()
+    world.cluster.is_full = True
+    reason = world.reason()
+    assert reason.code is ReasonCode.QUOTA_EXCEEDED
+    assert "limited: pods=0" in reason.message
+    (tried,) = world.cluster.tried
+    (container,) = tried["spec"]["containers"]
+    assert container["resources"]["limits"] == {"memory": f"{4096 + 409}Mi"}
+
+
+def test_what_nobody_explains_is_told_with_how_long_it_took() -> None:
+    world = World()
+    world.cluster.add(Pod("exec-of-another-run", "Running", "x"), spark_role="executor", spark_app_selector="spark-2")
+    reason = world.reason()
+    assert reason.code is ReasonCode.POD_PENDING
+    assert "60 s" in reason.message
+    assert "executor pod" in reason.message
+
+
+def test_a_cluster_that_falls_silent_is_told_as_such() -> None:
+    world = World()
+    world.cluster.is_silent = True
+    assert world.reason().code is ReasonCode.CLUSTER_UNAVAILABLE
+
+
+def test_only_a_master_on_kubernetes_has_pods() -> None:
+    assert pod_executors(SETTINGS.model_copy(update={"spark_master": "local[2]"})) is None
+    assert isinstance(pod_executors(SETTINGS), PodExecutors)
