@@ -5,12 +5,11 @@ Kafka and S3 as the external services.
 import json
 import os
 import shlex
-import shutil
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -84,32 +83,26 @@ class ClusterWorld(World):
 
 def build_and_load(stack: Stack) -> None:
     """Put the tests' actions into the compute image, and both images into the cluster's nodes."""
-    version = next(
-        line.split('"')[1] for line in (ROOT / "pyproject.toml").read_text().splitlines() if "version =" in line
-    )
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     control, compute = (f"localhost/lakemill-{name}:{version}" for name in ("control", "compute"))
-    builder = ["docker", "build"] if _docker_runs() else ["buildah", "build"]
-    flags = shlex.split(os.environ.get("BUILD_FLAGS", ""))
-    recipe = ROOT / "tests" / "e2e" / "k8s" / "compute.Dockerfile"
-    arguments = ["--build-arg", f"COMPUTE={compute}", "--file", str(recipe), "--tag", TESTED, "."]
-    subprocess.run([*builder, *flags, *arguments], cwd=ROOT, check=True, capture_output=True, timeout=600)
+    has_docker = subprocess.run(["sh", "-c", "docker info"], capture_output=True, check=False).returncode == 0
+    builder = ["docker", "build"] if has_docker else ["buildah", "build"]
+    folder = ROOT / "tests" / "e2e" / "k8s"
+    arguments = ["--build-arg", f"COMPUTE={compute}", "--file", str(folder / "compute.Dockerfile"), "--tag", TESTED]
+    _call(*builder, *shlex.split(os.environ.get("BUILD_FLAGS", "")), *arguments, str(folder))
     for image in (control, TESTED):
         archive = stack.state_dir / "image.tar"
-        archive.unlink(missing_ok=True)
-        save = (
-            ["docker", "save", "--output", str(archive), image]
-            if builder[0] == "docker"
-            else ["buildah", "push", "--quiet", image, f"docker-archive:{archive}:{image}"]
-        )
-        subprocess.run(save, check=True, capture_output=True, timeout=300)
-        subprocess.run([*shlex.split(os.environ["IMAGE_LOADER"]), str(archive)], check=True, timeout=300)
+        if has_docker:
+            _call("docker", "save", "--output", str(archive), image)
+        else:
+            _call("buildah", "push", "--quiet", image, f"docker-archive:{archive}:{image}")
+        _call(*shlex.split(os.environ["IMAGE_LOADER"]), str(archive))
         archive.unlink()
 
 
-def _docker_runs() -> bool:
-    return shutil.which("docker") is not None and (
-        subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
-    )
+def _call(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, f"{command}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
 
 
 def host_address() -> str:
@@ -155,10 +148,7 @@ def install(stack: Stack, *options: str) -> None:
     sets = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
     command = ["helm", "upgrade", "--install", RELEASE, str(CHART), "--namespace", NAMESPACE]
     values = ["--values", str(VALUES / "cluster.yaml"), "--wait", "--timeout", "180s"]
-    done = subprocess.run(
-        [*command, *values, *sets, *options], capture_output=True, text=True, check=False, timeout=400
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    _call(*command, *values, *sets, *options)
 
 
 def secrets_of(stack: Stack) -> dict[str, str]:
@@ -172,12 +162,3 @@ def secrets_of(stack: Stack) -> dict[str, str]:
         "s3-access-key": env["LAKEMILL_S3_ACCESS_KEY"],
         "s3-secret-key": env["LAKEMILL_S3_SECRET_KEY"],
     }
-
-
-def keep_logs(folder: Path) -> None:
-    """Write what the pods said, for people who look at a failure."""
-    for kind in ("pods", "events", "jobs"):
-        done = subprocess.run(
-            ["kubectl", "-n", NAMESPACE, "get", kind, "-o", "wide"], capture_output=True, text=True, check=False
-        )
-        (folder / f"{kind}.txt").write_text(done.stdout + done.stderr)

@@ -1,6 +1,7 @@
 """One heavy process on a real cluster: a run pod, two executors, a snapshot, a callback; and who may do what there."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 import yaml
@@ -8,12 +9,14 @@ import yaml
 from contracts.states import State
 from resources.lake import S3Lake
 from tests.e2e.k8s.deployment import NAMESPACE, PACE, RELEASE, ClusterWorld
-from tests.e2e.k8s.helm import CHART, run
+from tests.e2e.k8s.helm import CHART
 
 pytestmark = pytest.mark.k8s
 
 
-def test_a_heavy_process_becomes_pods_a_snapshot_and_a_callback(mill: ClusterWorld) -> None:
+def test_a_heavy_process_becomes_pods_a_snapshot_and_a_callback(
+    mill: ClusterWorld, record_property: Callable[[str, object], None]
+) -> None:
     target = mill.land_numbers()
     process_id = mill.submit(target, "slow_squares", params={"milliseconds": 1000})
     run_id = mill.run_of(process_id)
@@ -35,7 +38,7 @@ def test_a_heavy_process_becomes_pods_a_snapshot_and_a_callback(mill: ClusterWor
     assert used["executor_task_seconds"] > 24
     assert process["profile"]["granted"]["executor_instances"] == 2
     for entry in process["timeline"]:
-        print(f"{entry['stage']:>16} {entry['seconds']:7.3f} s")
+        record_property(entry["stage"], entry["seconds"])
 
 
 def test_logs_outlive_the_pods(mill: ClusterWorld) -> None:
@@ -86,4 +89,3 @@ def test_executors_get_no_token_and_no_key_of_the_store(mill: ClusterWorld) -> N
     assert mill.stack.env()["LAKEMILL_S3_SECRET_KEY"] not in shown
     assert "secretKeyRef" not in shown
     assert mill.finish(process_id)["state"] == State.SUCCEEDED
-    run("kubectl", "-n", NAMESPACE, "get", "pods")

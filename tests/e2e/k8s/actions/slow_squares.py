@@ -22,7 +22,6 @@ class Pace(BaseModel):
 )
 def slow_squares(numbers: DataFrame, params: Pace) -> DataFrame:
     """Each number with its square, eight tasks in all."""
-    slept = f"java_method('java.lang.Thread', 'sleep', {params.milliseconds}L)"
-    return numbers.repartition(8, "n").select(
-        "n", (F.col("n") * F.col("n")).alias("square"), F.expr(slept).alias("slept")
-    )
+    slept = F.expr(f"java_method('java.lang.Thread', 'sleep', {params.milliseconds}L)")
+    square = F.col("n") * F.col("n")
+    return numbers.repartition(8, "n").select("n", square.alias("square"), slept.alias("slept"))
