@@ -44,7 +44,7 @@ test: setup lint ## run the linters and every test, on the embedded stack
 test-unit: setup ## run the unit tests: no server, seconds
 	@$(BIN)/python -m pytest tests/unit tests/test_architecture.py $(ARGS)
 
-test-k8s: setup ## run the tests that need a cluster: KUBECONFIG, IMAGE_LOADER (a command that loads an image archive)
+test-k8s: setup images ## run the tests that need a cluster: KUBECONFIG, IMAGE_LOADER (a command that loads an image archive)
 	@test -n "$$KUBECONFIG" -a -n "$$IMAGE_LOADER" || { echo "test-k8s: set KUBECONFIG and IMAGE_LOADER" >&2; exit 2; }
 	@$(BIN)/python -m pytest -m k8s $(ARGS)
 
