@@ -76,12 +76,17 @@ class LakemillRunLauncher(K8sRunLauncher):
         Run monitoring asks for it when it gives a run up, right before it says so, and nobody else does. It is the one
         moment to report the reason and to remove the Job, which Dagster leaves: a pod that pends would start one day.
         """
-        info = super().get_run_worker_debug_info(run, include_container_logs)
         try:
             self._report(run, self._why(run))
+        except ClusterError as error:
+            # Dagster's own questions know no time limit, so a silent API server is asked nothing more.
+            self._report(run, reason_of_error(error, ROLE))
+            return None
+        info = super().get_run_worker_debug_info(run, include_container_logs)
+        try:
             self.cluster.delete_job(_job_name(run))
         except ClusterError as error:
-            log.warning("launcher.cluster_silent", run_id=run.run_id, error=str(error))
+            log.warning("launcher.job_left", run_id=run.run_id, error=str(error))
         return info
 
     def _why(self, run: DagsterRun) -> Reason:

@@ -41,7 +41,7 @@ class MemoryCluster:
 
     def pods(self, labels: str) -> list[Pod]:
         self._answer()
-        wanted = dict(pair.split("=") for pair in labels.split(","))
+        wanted = dict(pair.split("=") for pair in labels.split(",") if pair)
         return [pod for pod, found in self._pods.values() if found.items() >= wanted.items()]
 
     def has_job(self, name: str) -> bool:

@@ -1,0 +1,179 @@
+"""The run launcher: why a run pod could not be made or went away reaches the requester before Dagster goes on."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import dagster as dg
+import pytest
+from dagster._core.launcher import WorkerStatus
+from kubernetes.client import ApiException, V1JobStatus
+from structlog.testing import capture_logs
+
+from assets.partitions import LAUNCH_TAG
+from contracts.reasons import ReasonCode
+from contracts.reports import Event
+from orchestration.k8s import CONFIG_TAG
+from resources.cluster import Pod
+from resources.control_plane import ControlPlaneUnavailableError
+from tests.unit.launcher_bench import REFUSED, SILENT, AwayControlPlane, World, name_of
+
+
+@pytest.fixture(scope="module")
+def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
+    folder = str(tmp_path_factory.mktemp("dagster"))
+    # One database for all runs: to make one for each would take longer than the tests.
+    where = {"module": "dagster._core.storage.event_log", "class": "ConsolidatedSqliteEventLogStorage"}
+    with dg.DagsterInstance.local_temp(
+        folder, {"event_log_storage": {**where, "config": {"base_dir": folder}}}
+    ) as instance:
+        yield instance
+
+
+@pytest.fixture
+def world(instance: dg.DagsterInstance, tmp_path: Path) -> World:
+    return World(instance, tmp_path)
+
+
+def test_a_launch_becomes_a_job_and_nothing_is_reported(world: World) -> None:
+    run = world.run()
+    world.launch(run)
+    (job,) = world.api.created
+    assert job.metadata.name == f"dagster-run-{run.run_id}"
+    assert world.control_plane.reports == []
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (REFUSED, ReasonCode.QUOTA_EXCEEDED, "limited: pods=0"),
+        (ApiException(status=422, reason="Invalid"), ReasonCode.POD_REFUSED, "422"),
+        (ApiException(status=503, reason="Busy"), ReasonCode.CLUSTER_UNAVAILABLE, "503"),
+        (SILENT, ReasonCode.CLUSTER_UNAVAILABLE, "connection refused"),
+    ],
+)
+def test_why_no_job_could_be_made_is_told_before_dagster_hears_of_it(
+    world: World, error: Exception, code: ReasonCode, words: str
+) -> None:
+    world.api.error, run = error, world.run()
+    with pytest.raises(Exception, match="Kubernetes"):
+        world.launch(run)
+    assert world.told(run)[0] is code
+    assert words in world.told(run)[1]
+
+
+def test_a_run_that_asks_for_more_than_is_allowed_makes_no_job_and_says_so(world: World) -> None:
+    beyond = {"pod_spec_config": {"host_network": True}}
+    run = world.run({LAUNCH_TAG: str(uuid4()), CONFIG_TAG: json.dumps(beyond)})
+    with pytest.raises(Exception, match=r"pod_spec_config\.host_network"):
+        world.launch(run)
+    code, message = world.told(run)
+    assert code is ReasonCode.POD_REFUSED
+    assert "host_network" in message
+    assert world.api.created == []
+
+
+def test_nobody_is_told_of_an_operators_run(world: World) -> None:
+    world.api.error = REFUSED
+    with pytest.raises(Exception, match="Kubernetes"):
+        world.launch(world.run({}))
+    assert world.control_plane.reports == []
+
+
+def test_the_reason_of_a_failed_pod_is_told_while_its_job_is_still_there(world: World) -> None:
+    run = world.job(Pod("p", "Failed", "i", terminated="OOMKilled", exit_code=137))
+    jobs_then: list[bool] = []
+    world.control_plane.on_report = lambda: jobs_then.append(world.cluster.has_job(name_of(run)))
+    info = world.launcher.get_run_worker_debug_info(run, include_container_logs=False)
+    assert world.told(run)[0] is ReasonCode.OUT_OF_MEMORY
+    assert jobs_then == [True, True]
+    assert world.cluster.deleted == [name_of(run)]
+    assert world.cluster.pods("") == []
+    assert name_of(run) in (info or "")  # what Dagster shows is Dagster's
+
+
+def test_a_job_without_a_pod_is_told_with_the_newest_complaint(world: World) -> None:
+    run = world.run()
+    world.cluster.is_full = True
+    world.cluster.warn("Job", name_of(run), "pods is forbidden: some older thing")
+    world.cluster.start(name_of(run))
+    world.launcher.get_run_worker_debug_info(run)
+    code, message = world.told(run)
+    assert code is ReasonCode.QUOTA_EXCEEDED
+    assert "limited: pods=0" in message
+
+
+def test_a_pod_that_starts_too_late_without_a_cause_is_told_with_the_limit(world: World) -> None:
+    run = world.job(Pod("p", "Pending", "i"))
+    world.launcher.get_run_worker_debug_info(run)
+    code, message = world.told(run)
+    assert code is ReasonCode.POD_PENDING
+    assert "180 s" in message
+
+
+def test_a_run_without_job_and_pod_has_died(world: World) -> None:
+    run = world.run()
+    world.launcher.get_run_worker_debug_info(run)
+    assert world.told(run)[0] is ReasonCode.RUN_DIED
+
+
+def test_a_silent_cluster_is_told_too_and_its_job_left(world: World) -> None:
+    run = world.job()
+    world.cluster.is_silent = True
+    assert world.launcher.get_run_worker_debug_info(run) is None
+    assert world.told(run)[0] is ReasonCode.CLUSTER_UNAVAILABLE
+    assert world.cluster.deleted == []
+
+
+def test_a_cluster_that_falls_silent_after_the_report_only_leaves_its_job(world: World) -> None:
+    run = world.job()
+    world.control_plane.on_report = lambda: setattr(world.cluster, "is_silent", True)
+    with capture_logs() as logs:
+        assert world.launcher.get_run_worker_debug_info(run)
+    assert [entry["event"] for entry in logs] == ["launcher.job_left"]
+    assert world.told(run)[0] is ReasonCode.RUN_DIED
+
+
+def test_a_silent_control_plane_does_not_stop_a_launch_from_failing_as_it_did(world: World) -> None:
+    world.launcher.control_plane = AwayControlPlane()
+    world.api.error = REFUSED
+    with capture_logs() as logs, pytest.raises(Exception, match="Kubernetes"):
+        world.launch(world.run())
+    assert [entry["event"] for entry in logs] == ["launcher.unheard"]
+
+
+def test_a_control_plane_that_takes_no_report_does_not_keep_the_job(world: World) -> None:
+    world.control_plane.refuse(Event.FAILED, ControlPlaneUnavailableError("away"))
+    run = world.job()
+    with capture_logs() as logs:
+        assert world.launcher.get_run_worker_debug_info(run)
+    assert [entry["event"] for entry in logs] == ["launcher.unheard"]
+    assert world.cluster.deleted == [name_of(run)]
+
+
+def test_a_silent_api_server_is_no_sign_of_death(world: World) -> None:
+    run = world.job()
+    world.cluster.is_silent = True
+    health = world.launcher.check_run_worker_health(run)
+    assert health.status is WorkerStatus.RUNNING
+    assert "nothing is concluded" in (health.msg or "")
+
+
+def test_a_job_that_is_gone_has_failed(world: World) -> None:
+    assert world.launcher.check_run_worker_health(world.run()).status is WorkerStatus.FAILED
+
+
+@pytest.mark.parametrize(
+    ("status", "health"),
+    [
+        (V1JobStatus(active=1), WorkerStatus.RUNNING),
+        (V1JobStatus(failed=1), WorkerStatus.FAILED),
+        (V1JobStatus(succeeded=1), WorkerStatus.FAILED),  # the run has not said that it is over
+        (ApiException(status=404), WorkerStatus.RUNNING),  # gone since it was asked for: the next look will tell
+        (ApiException(status=403), WorkerStatus.RUNNING),
+    ],
+)
+def test_a_run_is_as_well_as_its_job(world: World, status: V1JobStatus | Exception, health: WorkerStatus) -> None:
+    world.api.status = status
+    assert world.launcher.check_run_worker_health(world.job()).status is health
