@@ -135,7 +135,6 @@ class ComputeSettings(LakeSettings, KafkaSettings, PlaneLinkSettings):
     """The pod that every executor begins as: security context, volumes, where it may run."""
     executor_start_seconds: float = Field(120.0, gt=0)
     """How long a run waits for its first executor before it asks the cluster why there is none, and fails."""
-    profiles_file: Path = Path(__file__).parent.parent / "deploy" / "profiles.toml"
     poll_seconds: float = Field(20.0, gt=0, le=40)
     """How long one sensor tick waits for records; the tick must end well within Dagster's 60 s."""
     poll_records: int = Field(500, ge=1, le=500)

@@ -40,7 +40,7 @@ _S3A = {
     "fs.s3a.experimental.input.fadvise": "random",
     "fs.s3a.bucket.probe": "0",
 }
-_STOP_SECONDS = 30
+_STOP_SECONDS = 120  # a JVM that writes its class archive on a busy machine takes a minute
 _KEYS_PROVIDER = "org.apache.hadoop.fs.s3a.SimpleAWSCredentialsProvider"
 _AMBIENT_PROVIDER = "software.amazon.awssdk.auth.credentials.DefaultCredentialsProvider"
 
