@@ -94,6 +94,10 @@ def spark_settings(profile: Profile, pod: "Pod", settings: ComputeSettings) -> d
         "spark.kubernetes.container.image": pod.image,
         "spark.kubernetes.container.image.pullPolicy": pod.pull_policy,
         **({"spark.kubernetes.container.image.pullSecrets": ",".join(pod.pull_secrets)} if pod.pull_secrets else {}),
+        # The driver has neither a service nor claims, and no right to look for any.
+        "spark.kubernetes.driver.service.deleteOnTermination": "false",
+        "spark.kubernetes.driver.ownPersistentVolumeClaim": "false",
+        "spark.kubernetes.driver.reusePersistentVolumeClaim": "false",
         # The run waits for its executors itself, and can say why they do not come; Spark would wait for 30 s without.
         "spark.scheduler.minRegisteredResourcesRatio": "0",
         **_executors(profile),
