@@ -6,8 +6,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Lock, Thread
@@ -41,14 +42,14 @@ class NotReadyError(Exception):
 
 
 @contextmanager
-def s3_server() -> Iterator[LakeSettings]:
-    """Yield the settings of a fresh store with the buckets ``lake`` and ``landing``."""
+def s3_server(more_flags: Sequence[str] = ()) -> Iterator[LakeSettings]:
+    """Yield the settings of a fresh store with the buckets ``lake`` and ``landing``, started with ``more_flags``."""
     ports = PortBlock(find_base_port())
     weed = str(Path(sys.executable).parent / "weed")
     folder = tempfile.mkdtemp(prefix="lakemill-s3-")
     flags = [f"-{flag}={ports.of(name)}" for flag, name in _FLAGS.items()]
     process = subprocess.Popen(
-        [weed, "mini", f"-dir={folder}", f"-ip={HOST}", f"-ip.bind={HOST}", *_OFF, *flags],
+        [weed, "mini", f"-dir={folder}", f"-ip={HOST}", f"-ip.bind={HOST}", *_OFF, *flags, *more_flags],
         env={**os.environ, "AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -73,12 +74,23 @@ def _wait_for_buckets(endpoint: str) -> None:
         raise NotReadyError(endpoint)
 
 
+@dataclass(frozen=True)
+class Seen:
+    """One request that went through the proxy."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
 class LossyProxy:
-    """Forwards every request unchanged. Of the PUTs, it loses the answers to the next ``lose`` ones."""
+    """Forwards every request unchanged and keeps it. Of the PUTs, it loses the answers to the next ``lose`` ones."""
 
     def __init__(self, target: str) -> None:
         self.lose = 0
         self.lost = 0
+        self.seen: list[Seen] = []
         self._lock = Lock()
         self._target = urlsplit(target).netloc
 
@@ -93,6 +105,7 @@ class LossyProxy:
     def forward(self, request: BaseHTTPRequestHandler) -> tuple[http.client.HTTPResponse, bytes]:
         connection = http.client.HTTPConnection(self._target, timeout=30)
         body = request.rfile.read(int(request.headers.get("Content-Length", 0)))
+        self.seen.append(Seen(request.command, request.path, dict(request.headers.items()), body))
         # The Host header is signed: it stays the proxy's.
         connection.putrequest(request.command, request.path, skip_host=True, skip_accept_encoding=True)
         for name, value in request.headers.items():
@@ -110,6 +123,8 @@ def lossy_proxy(target: str) -> Iterator[tuple[str, LossyProxy]]:
     proxy = LossyProxy(target)
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"  # else nobody says "100 Continue", and Spark waits a second before each body
+
         def relay(self) -> None:
             answer, content = proxy.forward(self)
             self.close_connection = True
@@ -119,7 +134,10 @@ def lossy_proxy(target: str) -> Iterator[tuple[str, LossyProxy]]:
             for name, value in answer.getheaders():
                 if name.lower() not in {"content-length", "transfer-encoding", "connection", "date", "server"}:
                     self.send_header(name, value)
-            self.send_header("Content-Length", str(len(content)))
+            # A HEAD tells the length of what it does not send.
+            length = answer.getheader("Content-Length", "0") if self.command == "HEAD" else str(len(content))
+            self.send_header("Content-Length", length)
+            self.send_header("Connection", "close")
             self.end_headers()
             self.wfile.write(content)
 

@@ -1,0 +1,200 @@
+"""The S3 templates on a real SeaweedFS: what it accepts and enforces, and what it does not, as the README says."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from pydantic import SecretStr
+
+from assets.runner import Published
+from contracts.identity import Coordinate
+from contracts.storage import commit_key, dataset_prefix
+from resources.lake import PutOutcome, S3Lake
+from resources.settings import LakeSettings
+from tests.bucket_policy import ROLES, S3_TEMPLATE, actions_of, filled, is_allowed
+from tests.integration.spark_mill import Mill, table_of
+from tests.s3_server import ACCESS_KEY, SECRET_KEY, lossy_proxy, s3_server
+
+ARNS = {role: f"arn:aws:iam::000000000000:user/{role}" for role in ROLES}
+UNKNOWN_CONDITIONS = ("NobodyReplacesACommit", "OnlyTheWriterWrites", "OnlyGcDeletesData")
+"""Statements with conditions that SeaweedFS does not know: it denies whatever they could deny."""
+BEFORE_TLS = (*UNKNOWN_CONDITIONS, "NobodyWithoutTls")
+COORDINATE = Coordinate("cust_8842", "v1", "revenue")
+FOLDER = f"{dataset_prefix(COORDINATE)}01924f5e-8c00-7b3a-9d41-6f0c2a7e5b10-1-0123456789abcdef/"
+COMMIT, DATA, WORK = commit_key(COORDINATE), f"{FOLDER}part-0.parquet", f"{FOLDER}__magic_job-1/x.pending"
+
+
+def read(name: str) -> Any:
+    return json.loads((S3_TEMPLATE / name).read_text())
+
+
+class Store:
+    """One server with one user for each role, without any right but the policy's, and SPARK with rights of its own."""
+
+    def __init__(self, settings: LakeSettings) -> None:
+        self.settings = settings
+        self.admin = self.client(ACCESS_KEY, SECRET_KEY)
+
+    def client(self, key: str, secret: str) -> Any:
+        return boto3.client(
+            "s3",
+            endpoint_url=self.settings.s3_endpoint,
+            region_name="us-east-1",
+            aws_access_key_id=key,
+            aws_secret_access_key=secret,
+            config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
+        )
+
+    def user(self, role: str) -> Any:
+        return self.client(f"{role}-key", f"{role}-secret")
+
+    def keys_of(self, role: str) -> LakeSettings:
+        change = {"s3_access_key": f"{role}-key", "s3_secret_key": SecretStr(f"{role}-secret")}
+        return self.settings.model_copy(update=change)
+
+    def apply(self, without: tuple[str, ...]) -> None:
+        self.admin.put_bucket_policy(Bucket="lake", Policy=json.dumps(filled(ARNS, without=without)))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    users = [
+        {"name": "admin", "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}], "actions": ["Admin"]}
+    ]
+    for name in (*ROLES, "SPARK"):
+        keys = {"accessKey": f"{name}-key", "secretKey": f"{name}-secret"}
+        rights = ["Read", "Write", "List"] if name == "SPARK" else []
+        users.append({"name": name, "credentials": [keys], "actions": rights})
+    file: Path = tmp_path_factory.mktemp("weed") / "users.json"
+    file.write_text(json.dumps({"identities": users}))
+    with s3_server([f"-s3.config={file}"]) as settings:
+        yield Store(settings)
+
+
+@pytest.fixture
+def policed(store: Store) -> Iterator[Store]:
+    store.apply(BEFORE_TLS)
+    yield store
+    store.admin.delete_bucket_policy(Bucket="lake")
+
+
+def refused(call: Any, **arguments: Any) -> bool:
+    """Return whether the store answers 403."""
+    try:
+        call(**arguments)
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 403:
+            return True
+        raise
+    return False
+
+
+def put(client: Any, key: str, **more: Any) -> bool:
+    return not refused(client.put_object, Bucket="lake", Key=key, Body=b"x", **more)
+
+
+def delete(client: Any, key: str) -> bool:
+    return not refused(client.delete_object, Bucket="lake", Key=key)
+
+
+def test_each_role_has_its_rights_and_no_more(policed: Store) -> None:
+    writer, reader, gc = (policed.user(role) for role in ROLES)
+    assert put(writer, DATA)
+    assert put(writer, WORK)
+    assert S3Lake(policed.keys_of("WRITER"), "lake").presign_commit(COMMIT, 60).send(b"{}") is PutOutcome.CREATED
+    assert S3Lake(policed.keys_of("WRITER"), "lake").presign_commit(COMMIT, 60).send(b"{}") is PutOutcome.EXISTS
+    assert not put(writer, "stray")
+    assert not put(writer, f"{dataset_prefix(COORDINATE)}_delta_log/00000000000000000001.json")
+    assert [delete(writer, key) for key in (WORK, DATA, COMMIT)] == [True, False, False]
+
+    assert reader.get_object(Bucket="lake", Key=COMMIT)["Body"].read() == b"{}"
+    with pytest.raises(reader.exceptions.NoSuchKey):  # missing is told from forbidden
+        reader.get_object(Bucket="lake", Key=f"{FOLDER}absent")
+    assert not put(reader, DATA)
+    assert not delete(reader, DATA)
+
+    assert [delete(gc, key) for key in (COMMIT, DATA)] == [False, True]
+    assert not put(gc, DATA)
+    assert not delete(policed.admin, COMMIT)
+
+
+def spark_run(store: Store, role: str, endpoint: str | None = None) -> Published:
+    """Write and commit one small table as a run does, with the keys of ``role``."""
+    settings = store.keys_of(role)
+    mill = Mill(settings.model_copy(update={"s3_endpoint": endpoint or settings.s3_endpoint}))
+    mill.entity = f"by-{role}"
+    try:
+        return mill.run(table_of(mill, "a int", [(1,), (2,)]))
+    finally:
+        mill.sessions.close()
+
+
+def test_a_spark_run_asks_for_nothing_that_the_policy_forbids_its_writer(store: Store) -> None:
+    policy = filled(ARNS)
+    with lossy_proxy(store.settings.s3_endpoint or "") as (address, proxy):
+        published = spark_run(store, "SPARK", address)
+    assert published.commit.rows == 2
+    asked = [(action, key, facts) for seen in proxy.seen for action, key, facts in actions_of(seen)]
+    assert {action for action, _, _ in asked} >= {"s3:GetObject", "s3:PutObject", "s3:ListBucket", "s3:DeleteObject"}
+    assert [each for each in asked if not is_allowed(policy, ARNS["WRITER"], *each)] == []
+
+
+def test_with_rights_of_its_own_a_writer_still_cannot_delete_a_commit(store: Store) -> None:
+    spark = store.user("SPARK")
+    key = COMMIT.replace("v1", "own-rights")
+    store.apply(BEFORE_TLS)
+    assert put(spark, key, IfNoneMatch="*")
+    deleted = delete(spark, key)
+    store.admin.delete_bucket_policy(Bucket="lake")
+    assert not deleted
+
+
+@pytest.mark.parametrize("sid", UNKNOWN_CONDITIONS)
+def test_conditions_that_seaweedfs_does_not_know_deny_too_much(store: Store, sid: str) -> None:
+    """When this fails, SeaweedFS has learnt the condition: leave the statement in, and correct the README."""
+    store.apply(tuple(name for name in BEFORE_TLS if name != sid))
+    writer, gc = store.user("WRITER"), store.user("GC")
+    key = COMMIT.replace("v1", sid)
+    allowed_elsewhere = delete(gc, DATA) if sid == "OnlyGcDeletesData" else put(writer, key, IfNoneMatch="*")
+    store.admin.delete_bucket_policy(Bucket="lake")
+    assert not allowed_elsewhere
+
+
+def test_nobody_does_anything_without_tls(store: Store) -> None:
+    bucket = "no-tls"
+    store.admin.create_bucket(Bucket=bucket)
+    policy = filled(ARNS, bucket, UNKNOWN_CONDITIONS)
+    store.admin.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+    for client in (store.admin, *(store.user(role) for role in ROLES)):
+        assert refused(client.get_object, Bucket=bucket, Key=DATA)
+        assert refused(client.put_object, Bucket=bucket, Key=DATA, Body=b"x")
+        assert refused(client.list_objects_v2, Bucket=bucket)
+
+
+def test_the_lifecycle_is_taken_and_given_back(store: Store) -> None:
+    rules = read("lifecycle.json")
+    store.admin.put_bucket_lifecycle_configuration(Bucket="lake", LifecycleConfiguration=rules)
+    assert store.admin.get_bucket_lifecycle_configuration(Bucket="lake")["Rules"] == rules["Rules"]
+
+
+@pytest.mark.parametrize(("mode", "can_be_bypassed"), [("governance", True), ("compliance", False)])
+def test_a_retained_version_cannot_be_deleted(store: Store, mode: str, can_be_bypassed: bool) -> None:
+    bucket, lock = f"locked-{mode}", read(f"object-lock-{mode}.json")
+    store.admin.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
+    store.admin.put_object_lock_configuration(Bucket=bucket, ObjectLockConfiguration=lock)
+    assert S3Lake(store.settings, bucket).presign_commit(COMMIT, 60).send(b"first") is PutOutcome.CREATED
+    version = {
+        "Bucket": bucket,
+        "Key": COMMIT,
+        "VersionId": store.admin.head_object(Bucket=bucket, Key=COMMIT)["VersionId"],
+    }
+    assert refused(store.admin.delete_object, **version)
+    store.admin.put_object(Bucket=bucket, Key=COMMIT, Body=b"second")  # the lock holds versions, not names
+    store.admin.delete_object(Bucket=bucket, Key=COMMIT)
+    assert store.admin.get_object(**version)["Body"].read() == b"first"
+    assert refused(store.admin.delete_object, **version, BypassGovernanceRetention=True) is not can_be_bypassed
