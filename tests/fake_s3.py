@@ -20,7 +20,6 @@ FAULTS = {
     "corrupts": "what is stored is not what was sent",
     "refuses reads": "403 to every GET of an object",
     "keeps objects": "403 to every DELETE",
-    "no lifecycle": "501 to everything about lifecycle rules",
 }
 _MISSING = b"<Error><Code>NoSuchKey</Code></Error>"
 
@@ -32,6 +31,8 @@ class FakeStore:
         assert set(faults) <= set(FAULTS)
         self.faults = frozenset(faults)
         self.skew = timedelta(seconds=skew)
+        self.rules = ""
+        """The bucket's lifecycle rules in S3's XML; without any the store has no such thing."""
         self.objects: dict[str, bytes] = {}
         self.uploads: dict[str, dict[int, bytes]] = {}
         self.lock = threading.Lock()
@@ -103,7 +104,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path, query = self.parse_path()
         if "lifecycle" in query:
-            return self.answer(501, b"<Error><Code>NotImplemented</Code></Error>")
+            if not self.store.rules:
+                return self.answer(501, b"<Error><Code>NotImplemented</Code></Error>")
+            return self.answer(200, _xml("LifecycleConfiguration", self.store.rules))
         if "uploads" in query:
             found = "".join(f"<Upload><Key>k</Key><UploadId>{name}</UploadId></Upload>" for name in self.store.uploads)
             return self.answer(200, _xml("ListMultipartUploadsResult", found))

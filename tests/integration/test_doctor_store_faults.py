@@ -66,6 +66,39 @@ def test_a_clock_that_is_off_is_found(skew: float, status: Status) -> None:
     assert found.status is status, found
 
 
+ABORT = "<AbortIncompleteMultipartUpload><DaysAfterInitiation>7</DaysAfterInitiation></AbortIncompleteMultipartUpload>"
+
+
+@pytest.mark.parametrize(
+    ("rule", "status"),
+    [
+        ("<Prefix></Prefix><Transition><Days>9</Days><StorageClass>GLACIER</StorageClass></Transition>", Status.FAIL),
+        (
+            "<Prefix></Prefix><Transition><Days>9</Days><StorageClass>STANDARD_IA</StorageClass></Transition>",
+            Status.PASS,
+        ),
+        ("<Prefix></Prefix><Expiration><Date>2030-01-01T00:00:00Z</Date></Expiration>", Status.FAIL),
+        (
+            "<Prefix></Prefix><Expiration><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker></Expiration>",
+            Status.PASS,
+        ),
+        (
+            "<Filter><And><Prefix></Prefix><Tag><Key>k</Key><Value>v</Value></Tag></And></Filter>"
+            "<Expiration><Days>9</Days></Expiration>",
+            Status.PASS,
+        ),
+        ("<Filter><And><Prefix>cust</Prefix></And></Filter><Expiration><Days>9</Days></Expiration>", Status.FAIL),
+    ],
+)
+@proves("storage.lifecycle")
+def test_what_a_rule_does_to_snapshots_is_understood(rule: str, status: Status) -> None:
+    store = FakeStore()
+    store.rules = "".join(f"<Rule><ID>r</ID><Status>Enabled</Status>{each}</Rule>" for each in (rule, ABORT))
+    with fake_store(store) as lake:
+        found = ask(Site(FAST, lake=lake), "storage.lifecycle")
+    assert found.status is status, found
+
+
 def test_a_store_whose_clock_is_behind_still_ends_a_presigned_put() -> None:
     with fake_store(FakeStore(skew=-2)) as lake:
         found = ask(Site(FAST, lake=lake), "storage.presigned_expiry")
