@@ -13,13 +13,13 @@ from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 from kubernetes import config
-from kubernetes.client import ApiException, BatchV1Api, CoreV1Api
+from kubernetes.client import ApiClient, ApiException, BatchV1Api, Configuration, CoreV1Api
 from urllib3.exceptions import HTTPError
 
 from contracts.problems import LakemillError
 
 TIMEOUT = (3, 10)
-"""Seconds to connect, and to wait for an answer."""
+"""Seconds to connect, and to wait for an answer; each call is tried twice."""
 _Answer = TypeVar("_Answer")
 
 
@@ -88,58 +88,60 @@ class Cluster(Protocol):
 class KubernetesCluster:
     """The cluster that this process runs in, or that KUBECONFIG names. Connects at the first call."""
 
-    def __init__(self, namespace: str) -> None:
+    def __init__(self, namespace: str, timeout: tuple[float, float] = TIMEOUT) -> None:
         self._namespace = namespace
+        self._limits = {"_request_timeout": timeout}
 
     def pod(self, name: str) -> Pod | None:
         """See Cluster."""
-        found = _or_none(lambda: self._core.read_namespaced_pod(name, self._namespace, _request_timeout=TIMEOUT))
+        found = _or_none(lambda: self._core.read_namespaced_pod(name, self._namespace, **self._limits))
         return _pod(found) if found else None
 
     def pods(self, labels: str) -> list[Pod]:
         """See Cluster."""
         with _answering():
-            found = self._core.list_namespaced_pod(self._namespace, label_selector=labels, _request_timeout=TIMEOUT)
+            found = self._core.list_namespaced_pod(self._namespace, label_selector=labels, **self._limits)
         return [_pod(item) for item in found.items]
 
     def has_job(self, name: str) -> bool:
         """See Cluster."""
         read = self._batch.read_namespaced_job_status
-        return _or_none(lambda: read(name, self._namespace, _request_timeout=TIMEOUT)) is not None
+        return _or_none(lambda: read(name, self._namespace, **self._limits)) is not None
 
     def complaints(self, kind: str, name: str) -> list[str]:
         """See Cluster."""
         fields = f"involvedObject.kind={kind},involvedObject.name={name},type=Warning"
         with _answering():
-            found = self._core.list_namespaced_event(self._namespace, field_selector=fields, _request_timeout=TIMEOUT)
+            found = self._core.list_namespaced_event(self._namespace, field_selector=fields, **self._limits)
         return [event.message or "" for event in sorted(found.items, key=_when)]
 
     def try_pod(self, manifest: dict[str, Any]) -> None:
         """See Cluster."""
         with _answering():
-            self._core.create_namespaced_pod(self._namespace, manifest, dry_run="All", _request_timeout=TIMEOUT)
+            self._core.create_namespaced_pod(self._namespace, manifest, dry_run="All", **self._limits)
 
     def delete_job(self, name: str) -> None:
         """See Cluster."""
-        how = {"propagation_policy": "Background", "_request_timeout": TIMEOUT}
+        how = {"propagation_policy": "Background", **self._limits}
         _or_none(lambda: self._batch.delete_namespaced_job(name, self._namespace, **how))
 
     @cached_property
     def _core(self) -> CoreV1Api:
-        _configure()
-        return CoreV1Api()
+        return CoreV1Api(self._api)
 
     @cached_property
     def _batch(self) -> BatchV1Api:
-        _configure()
-        return BatchV1Api()
+        return BatchV1Api(self._api)
 
-
-def _configure() -> None:
-    try:
-        config.load_incluster_config()
-    except config.ConfigException:
-        config.load_kube_config()
+    @cached_property
+    def _api(self) -> ApiClient:
+        settings = Configuration()
+        try:
+            config.load_incluster_config(settings)
+        except config.ConfigException:
+            config.load_kube_config(client_configuration=settings)
+        settings.retries = 1  # for a connection that has died meanwhile; urllib3's own three would take minutes
+        return ApiClient(settings)
 
 
 @contextmanager

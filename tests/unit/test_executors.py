@@ -13,6 +13,7 @@ from orchestration.executors import PodExecutors, pod_executors
 from resources.cluster import Pod
 from resources.settings import ComputeSettings
 from resources.spark import SparkUnavailableError
+from tests.executor_count import ExecutorCount
 from tests.memory_cluster import MemoryCluster
 
 PROFILE = Profile(executor_instances=3, executor_memory="4g")
@@ -26,37 +27,13 @@ SETTINGS = ComputeSettings(
 )
 
 
-class Session:
-    """A session with a number of registered executors: it is its own context, status and Scala map."""
-
-    applicationId = "spark-1"  # noqa: N815 - Spark's own name
-
-    def __init__(self) -> None:
-        self.registered = 0
-
-    @property
-    def sparkContext(self) -> Any:  # noqa: N802 - Spark's own name
-        return self
-
-    _jsc = sparkContext
-
-    def sc(self) -> "Session":
-        return self
-
-    def getExecutorMemoryStatus(self) -> "Session":  # noqa: N802 - Spark's own name
-        return self
-
-    def size(self) -> int:
-        return self.registered + 1  # the driver
-
-
 class World:
     """A clock that only sleeping moves, and executors that register at their moments."""
 
     def __init__(self, *arrivals: float, settings: ComputeSettings = SETTINGS) -> None:
         self.now = 0.0
         self.arrivals = arrivals
-        self.session = Session()
+        self.session: Any = ExecutorCount()
         self.cluster = MemoryCluster()
         self.executors = PodExecutors(settings, self.cluster, clock=lambda: self.now, sleep=self._sleep)
 
@@ -69,8 +46,7 @@ class World:
         self.cluster.add(pod, spark_role="executor", spark_app_selector="spark-1")
 
     def wait(self, profile: Profile = PROFILE) -> None:
-        session: Any = self.session
-        self.executors.wait(session, profile)
+        self.executors.wait(self.session, profile)
 
     def reason(self) -> Reason:
         """Wait in vain; return why."""
