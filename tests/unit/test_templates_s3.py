@@ -108,6 +108,7 @@ def test_the_writer_puts_nothing_else(key: str) -> None:
 def test_the_writer_deletes_its_work_files_only() -> None:
     assert [kind for kind, key in EXAMPLE.items() if is_allowed(POLICY, WRITER, DELETE, key)] == ["work file"]
     assert is_allowed(POLICY, WRITER, "s3:AbortMultipartUpload", EXAMPLE["data"])
+    assert is_allowed(POLICY, WRITER, "s3:ListBucketMultipartUploads")
 
 
 def test_a_reader_reads() -> None:
