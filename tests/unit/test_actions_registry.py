@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from assets.errors import ActionContractError
-from assets.profiles import ProfilesError, load_profiles
+from assets.profiles import ProfilesError, load_images, load_profiles
 from assets.publish import catalogue
 from assets.registry import Registry, discover, registry
 
 PYTHON = """
 from assets.declaration import action
 
-@action(inputs={{{inputs}}}, output="{output}", schema="n bigint", profile="{profile}")
+@action(inputs={{{inputs}}}, output="{output}", schema="n bigint", profile="{profile}", image={image})
 def {name}({parameters}):
     return None
 """
@@ -26,9 +26,12 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def python(self, name: str, output: str, source: str = "orders", profile: str = "small") -> None:
+    def python(
+        self, name: str, output: str, source: str = "orders", profile: str = "small", image: str | None = None
+    ) -> None:
+        inputs = f'"{source}": "{source}"'
         text = PYTHON.format(
-            name=name, output=output, inputs=f'"{source}": "{source}"', parameters=source, profile=profile
+            name=name, output=output, inputs=inputs, parameters=source, profile=profile, image=repr(image)
         )
         (self.path / f"{name}.py").write_text(text)
 
@@ -36,7 +39,7 @@ class Folder:
         (self.path / f"{name}.sql").write_text("".join(f"-- {line}\n" for line in header) + query)
 
     def discover(self) -> Registry:
-        return discover(self.path.name, {"small", "medium"})
+        return discover(self.path.name, {"small", "medium"}, {"geo"})
 
 
 @pytest.fixture
@@ -88,6 +91,27 @@ def test_two_actions_of_one_name_are_refused(folder: Folder) -> None:
 def test_an_unknown_profile_is_refused(folder: Folder) -> None:
     folder.python("one", "first", profile="enormous")
     with pytest.raises(ActionContractError, match="enormous"):
+        folder.discover()
+
+
+def test_an_action_may_name_an_image_that_the_deployment_knows(folder: Folder) -> None:
+    folder.python("one", "first", image="geo")
+    folder.sql("two", *HEADER, "image: geo")
+    folder.python("three", "third")
+    assert {action.name: action.image for action in folder.discover()} == {"one": "geo", "two": "geo", "three": None}
+
+
+def test_an_unknown_image_is_refused(folder: Folder) -> None:
+    folder.python("one", "first", image="registry.example/geo:1")
+    with pytest.raises(ActionContractError, match=r"action one: image 'registry\.example/geo:1' is none of geo"):
+        folder.discover()
+    with pytest.raises(ActionContractError, match="there is no image"):
+        discover(folder.path.name, {"small"})
+
+
+def test_an_unknown_image_in_sql_is_refused(folder: Folder) -> None:
+    folder.sql("two", *HEADER, "image: maps")
+    with pytest.raises(ActionContractError, match="action two: image 'maps' is none of geo"):
         folder.discover()
 
 
@@ -167,8 +191,18 @@ def test_the_examples_of_the_guide_are_actions(folder: Folder) -> None:
 
 
 def test_a_broken_profiles_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ProfilesError, match="none.toml: No such file"):
+    with pytest.raises(ProfilesError, match=r"none\.toml: No such file"):
         load_profiles(tmp_path / "none.toml")
     (tmp_path / "bad.toml").write_text('[small]\ndriver_memory = "lots"\n')
     with pytest.raises(ProfilesError, match="driver_memory"):
         load_profiles(tmp_path / "bad.toml")
+
+
+def test_images_are_read_by_the_name_that_an_action_uses(tmp_path: Path) -> None:
+    (tmp_path / "images.toml").write_text('[images]\ngeo = "registry.example/geo:1"\n')
+    assert load_images(tmp_path / "images.toml") == {"geo": "registry.example/geo:1"}
+    (tmp_path / "images.toml").write_text("")
+    assert load_images(tmp_path / "images.toml") == {}
+    (tmp_path / "images.toml").write_text("[images]\ngeo = 1\n")
+    with pytest.raises(ProfilesError, match=r"images\.toml"):
+        load_images(tmp_path / "images.toml")

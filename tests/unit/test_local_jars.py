@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.jars.__main__ import main
 from deploy.jars.java import JavaMissingError, find_java, java_version
 from deploy.jars.retrieve import (
     JarDownloadError,
@@ -11,6 +12,10 @@ from deploy.jars.retrieve import (
     present_sums,
     read_sums,
 )
+from tests.kafka_server import JARS
+
+OUT = 'for last; do case "$last" in */out/*) out=${last%%/out/*}/out;; esac; done; mkdir -p "$out"; '
+"""Shell: into ``$out`` goes what Ivy would be told to fetch."""
 
 
 def program(path: Path, script: str) -> Path:
@@ -43,8 +48,7 @@ def test_each_kind_of_difference_is_named(tmp_path: Path) -> None:
 def test_a_jar_with_other_bytes_is_not_installed(tmp_path: Path) -> None:
     liar = program(
         tmp_path / "java",
-        'for last; do case "$last" in */out/*) out=${last%%/out/*}/out;; esac; done; mkdir -p "$out/spark"; '
-        'echo evil > "$out/spark/hadoop-aws-3.4.2.jar"',
+        f'{OUT} mkdir "$out/spark"; echo evil > "$out/spark/hadoop-aws-3.4.2.jar"',
     )
     before = tmp_path / "state" / "jars" / "spark" / "kept.jar"
     before.parent.mkdir(parents=True)
@@ -53,6 +57,30 @@ def test_a_jar_with_other_bytes_is_not_installed(tmp_path: Path) -> None:
         ensure_jars(tmp_path / "state" / "jars", liar)
     assert before.read_bytes() == b"old"
     assert [path.name for path in (tmp_path / "state").iterdir()] == ["jars"]
+
+
+def test_an_image_gets_one_folder_of_them_and_fetches_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = tmp_path / "asked"
+    says = """if [ "$1" = -version ]; then echo 'openjdk version "17"' >&2; exit; fi"""
+    deliver = f'{says}; echo "$@" >> {asked}; {OUT} cp -rs {JARS / "spark"} "$out"'
+    monkeypatch.setenv("PATH", f"{program(tmp_path / 'bin' / 'java', deliver).parent}:/usr/bin:/bin")
+    for _ in range(2):
+        assert main(["--into", str(tmp_path / "jars"), "--only", "spark"]) == 0
+    (command,) = asked.read_text().splitlines()
+    assert command.endswith(" -confs spark")
+    wanted = {name: digest for name, digest in read_sums().items() if name.startswith("spark/")}
+    assert present_sums(tmp_path / "jars") == wanted
+
+
+def test_a_folder_that_was_not_asked_for_is_not_missed(tmp_path: Path) -> None:
+    empty = program(tmp_path / "java", OUT)
+    with pytest.raises(JarMismatchError) as refused:
+        ensure_jars(tmp_path / "jars", empty, only="broker")
+    assert "broker/" in str(refused.value)
+    assert "spark/" not in str(refused.value)
+    with pytest.raises(SystemExit):
+        main(["--into", str(tmp_path / "jars"), "--only", "everything"])
+    assert not (tmp_path / "jars").exists()
 
 
 def test_no_network_is_said(tmp_path: Path) -> None:
