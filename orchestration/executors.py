@@ -12,7 +12,8 @@ from assets.pod_failures import reason_of_error, reason_of_pods, reason_of_silen
 from contracts.messages import Profile
 from contracts.reasons import Reason, ReasonCode
 from orchestration.k8s import BLOCK_MANAGER_PORT, DRIVER_PORT, executor_size, spark_settings
-from resources.cluster import Cluster, ClusterError, KubernetesCluster, Pod
+from resources.cluster import Cluster, ClusterError, Pod
+from resources.kubernetes_cluster import KubernetesCluster
 from resources.settings import ComputeSettings
 from resources.spark import SparkUnavailableError
 

@@ -5,13 +5,11 @@ Both are made here and nowhere else, so that nothing of a request reaches a pod 
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from contracts.messages import Profile
+from resources.cluster import Pod
 from resources.settings import ComputeSettings
-
-if TYPE_CHECKING:
-    from resources.cluster import Pod  # the Kubernetes client stays out of the code location
 
 CONFIG_TAG = "dagster-k8s/config"
 ALLOWED_FIELDS = {
@@ -74,7 +72,7 @@ def run_tags(profile: Profile, image: str | None = None) -> dict[str, str]:
     return {CONFIG_TAG: json.dumps(job_config(profile, image), sort_keys=True)}
 
 
-def spark_settings(profile: Profile, pod: "Pod", settings: ComputeSettings) -> dict[str, str]:
+def spark_settings(profile: Profile, pod: Pod, settings: ComputeSettings) -> dict[str, str]:
     """Return what makes the driver in ``pod`` start its executors as pods. Secret-free: Spark makes its own secret."""
     address = settings.pod_ip or ""
     return {

@@ -26,8 +26,10 @@ from assets.pod_failures import (
 )
 from contracts.reasons import Reason
 from contracts.reports import Event, Report
-from resources.cluster import Cluster, ClusterError, KubernetesCluster, cluster_error
+from resources.cluster import Cluster, ClusterError
 from resources.control_plane import ControlPlane, ControlPlaneError, HttpControlPlane
+from resources.kubernetes_api import cluster_error
+from resources.kubernetes_cluster import KubernetesCluster
 from resources.settings import compute_settings
 
 log = structlog.get_logger(__name__)

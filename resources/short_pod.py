@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from kubernetes import client
 
-from resources.cluster_port import PodEnd, ShortPod
+from resources.cluster_review import PodEnd, ShortPod
 
 _SECONDS = 10
 _POLL_SECONDS = 0.5

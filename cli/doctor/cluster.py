@@ -5,7 +5,8 @@ from pathlib import Path
 
 from cli.doctor.check import Check, Group, NotConfiguredError, Result, failed, passed, skipped
 from cli.doctor.site import RBAC, Site
-from resources.cluster_port import Access, Cluster, ImpersonationError
+from resources.cluster import ImpersonationError
+from resources.cluster_review import Access, ClusterReview
 
 DEFAULT_RELEASE = "lakemill"
 ACCOUNTS = ("launcher", "run", "control", "executor", "code")
@@ -42,7 +43,7 @@ def release_of(site: Site) -> str:
     return stems[0] if stems else DEFAULT_RELEASE
 
 
-def own_account(cluster: Cluster) -> str:
+def own_account(cluster: ClusterReview) -> str:
     """Return the service account of the namespace that we are; empty when we are somebody else."""
     user = cluster.user()
     return user.removeprefix(f"{_PREFIX}{cluster.namespace}:") if user.startswith(_PREFIX) else ""

@@ -8,7 +8,7 @@ from cli.doctor import facts
 from cli.doctor.check import Check, Group, NotConfiguredError, Result, failed, passed, skipped, warned
 from cli.doctor.cluster import own_account, release_of
 from cli.doctor.site import JARS_SUMS, Site
-from resources.cluster_port import Access, PodEnd, PodModel, ShortPod
+from resources.cluster_review import Access, PodEnd, PodModel, ShortPod
 
 _PARTS = {"python": 2, "pyspark": None, "hadoop": None, "hadoop_aws": None, "java": 1}
 """Each part with how many numbers of its version must be equal; None is all of them."""

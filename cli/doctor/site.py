@@ -15,7 +15,8 @@ from pydantic_settings import BaseSettings
 
 from cli.doctor.check import NotConfiguredError
 from contracts.problems import LakemillError
-from resources.cluster_port import Cluster, ClusterAbsentError
+from resources.cluster import ClusterAbsentError
+from resources.cluster_review import ClusterReview
 from resources.settings import ComputeSettings, ControlSettings, KafkaSettings, LakeSettings
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Site:
         kafka: KafkaSettings | None = None,
         control: ControlSettings | None = None,
         compute: ComputeSettings | None = None,
-        connect: Callable[[str | None], Cluster] | None = None,
+        connect: Callable[[str | None], ClusterReview] | None = None,
         outside: Outside | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -133,10 +134,10 @@ class Site:
         return url
 
     @property
-    def cluster(self) -> Cluster:
+    def cluster(self) -> ClusterReview:
         """The Kubernetes API. Raises NotConfiguredError outside a cluster, ClusterError when it does not answer."""
 
-        def connect() -> Cluster:
+        def connect() -> ClusterReview:
             cluster = self._connect(self.options.namespace)
             cluster.user()
             return cluster
@@ -189,12 +190,12 @@ def _read(settings: type[_Settings]) -> _Settings | None:
         raise ConfigurationError(names) from None
 
 
-def _connect(namespace: str | None) -> Cluster:
+def _connect(namespace: str | None) -> ClusterReview:
     if find_spec("kubernetes") is None:
         raise NotConfiguredError("this image has no Kubernetes client; run it in the compute image")
-    from resources.cluster_probe import KubernetesCluster
+    from resources.kubernetes_review import KubernetesReview
 
     try:
-        return KubernetesCluster.connect(namespace)
+        return KubernetesReview.connect(namespace)
     except ClusterAbsentError as error:
         raise NotConfiguredError(str(error)) from error

@@ -14,7 +14,8 @@ from assets.errors import PodsFailedError
 from contracts.messages import Profile
 from contracts.reasons import ReasonCode
 from orchestration.executors import PodExecutors
-from resources.cluster import Cluster, ClusterRefusedError, KubernetesCluster, Pod
+from resources.cluster import Cluster, ClusterRefusedError, Pod
+from resources.kubernetes_cluster import KubernetesCluster
 from resources.settings import ComputeSettings
 from tests.executor_count import ExecutorCount
 from tests.memory_cluster import MemoryCluster

@@ -24,7 +24,8 @@ VERBS: dict[str, list[Any]] = {
 }
 ASK = """
 import json, sys, time
-from resources.cluster import ClusterError, KubernetesCluster
+from resources.cluster import ClusterError
+from resources.kubernetes_cluster import KubernetesCluster
 cluster, told = KubernetesCluster("nowhere", (0.3, 0.3)), {}
 for verb, arguments in json.loads(sys.argv[1]).items():
     began = time.monotonic()

@@ -10,7 +10,7 @@ import pytest
 from cli.doctor import facts
 from cli.doctor.check import Group, Status
 from cli.doctor.images import spark_sums
-from resources.cluster_port import PodEnd
+from resources.cluster_review import PodEnd
 from tests.doctor import ask, ask_group, proves
 from tests.fake_cluster import FakeCluster, site
 

@@ -5,7 +5,8 @@ import pytest
 from cli.doctor.check import Group, NotConfiguredError, Result, Status
 from cli.doctor.cluster import ACCOUNTS
 from cli.doctor.site import Options, Site
-from resources.cluster_port import Access, ClusterError, ShortPod
+from resources.cluster import ClusterError
+from resources.cluster_review import Access, ShortPod
 from resources.short_pod import job_of
 from tests.doctor import ask, ask_group, proves
 from tests.fake_cluster import TABLE, FakeCluster, site

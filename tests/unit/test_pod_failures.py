@@ -41,6 +41,7 @@ def pod(**facts: object) -> Pod:
         (pod(phase="Failed", disruption="DeletionByTaintManager", node="n-7"), ReasonCode.NODE_LOST, "n-7"),
         (pod(phase="Failed", terminated="Error", exit_code=137), ReasonCode.RUN_DIED, "exit code 137"),
         (pod(phase="Failed"), ReasonCode.RUN_DIED, "no reason given"),
+        (pod(phase="Succeeded", terminated="Completed", exit_code=0), ReasonCode.RUN_DIED, "exit code 0"),
     ],
 )
 def test_each_fault_of_a_pod_has_its_code_and_says_what_to_do(found: Pod, code: ReasonCode, words: str) -> None:
@@ -72,6 +73,17 @@ def test_a_full_quota_is_told_with_its_figures() -> None:
     assert reason_of_pods([], ["Job was active longer", f"Error creating: {QUOTA}"], "run pod") == reason_of_refusal(
         f"Error creating: {QUOTA}", "run pod"
     )
+
+
+def test_a_quota_that_nobody_has_counted_yet_is_one_too() -> None:
+    said = "status unknown for quota: small, resources: requests.memory"
+    assert reason_of_refusal(said, "run pod").code is ReasonCode.QUOTA_EXCEEDED
+
+
+def test_a_job_whose_time_was_over_is_told_as_such() -> None:
+    reason = reason_of_pods([], ["Job was active longer than specified deadline"], "run pod")
+    assert reason is not None
+    assert reason.code is ReasonCode.RUN_TIMED_OUT
 
 
 def test_another_refusal_is_an_operators_business() -> None:

@@ -197,9 +197,7 @@ def test_a_failure_that_cannot_be_reported_is_still_raised(bench: Bench) -> None
 
 
 def test_an_operators_run_reports_published_only(bench: Bench) -> None:
-    published = run_operator(
-        bench.action(), "site-7", "v1", run_id=RUN_ID, profile=Profile(), tools=bench.tools
-    )
+    published = run_operator(bench.action(), "site-7", "v1", run_id=RUN_ID, profile=Profile(), tools=bench.tools)
     (report,) = bench.control.reports
     assert report.event is Event.PUBLISHED
     assert (report.entity_id, report.data_version, report.dataset) == ("site-7", "v1", "revenue")

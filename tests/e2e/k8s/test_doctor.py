@@ -13,8 +13,8 @@ from pydantic import SecretStr
 
 from cli.doctor.check import Group, Status
 from cli.doctor.site import Options, Site
-from resources.cluster_port import ShortPod
-from resources.cluster_probe import KubernetesCluster
+from resources.cluster_review import ShortPod
+from resources.kubernetes_review import KubernetesReview
 from resources.settings import ComputeSettings
 from tests.doctor import ask, ask_group, proves
 from tests.e2e.k8s.helm import RELEASE, render
@@ -88,7 +88,7 @@ def test_the_launcher_asks_for_itself(namespace: str) -> None:
     config.load_kube_config(client_configuration=settings)
     settings.cert_file = settings.key_file = None
     settings.api_key = {"authorization": f"Bearer {token}"}
-    cluster = KubernetesCluster(client.ApiClient(settings), namespace)
+    cluster = KubernetesReview(client.ApiClient(settings), namespace)
     found = ask_group(Site(Options(), connect=lambda _: cluster), Group.CLUSTER)
     assert found["cluster.launcher_rights"].status is Status.PASS, found
     assert f"{namespace}:{RELEASE}-launcher" in found["cluster.reachable"].detail
@@ -113,7 +113,7 @@ def test_a_release_that_is_not_there_and_an_account_that_may_too_much(namespace:
 def test_an_api_server_that_is_away_is_found(namespace: str) -> None:
     settings = client.Configuration(host="https://127.0.0.1:9")
     settings.retries = 0
-    away = Site(Options(), connect=lambda _: KubernetesCluster(client.ApiClient(settings), namespace))
+    away = Site(Options(), connect=lambda _: KubernetesReview(client.ApiClient(settings), namespace))
     assert ask(away, "cluster.reachable").status is Status.FAIL
 
 
@@ -137,7 +137,7 @@ def test_an_image_that_is_not_there_is_told_in_the_clusters_words(namespace: str
 
 def test_a_pod_that_no_node_takes_is_told_and_removed(namespace: str, image: str) -> None:
     pod = ShortPod(image, ("true",), spec={"nodeSelector": {"lakemill/nowhere": "true"}}, seconds=3)
-    end = KubernetesCluster.connect(namespace).run(pod)
+    end = KubernetesReview.connect(namespace).run(pod)
     assert (end.exit_code, "didn't match Pod's node affinity/selector" in end.problem) == (None, True), end
     settled(namespace)
 

@@ -1,27 +1,10 @@
-"""The Kubernetes API as the doctor asks it, without its client: the control image has none.
+"""The Kubernetes API as the doctor asks it: who we are, what an account may do, whether an image starts.
 
-LakemillError
-├── ClusterAbsentError        this process is in no pod and has no kubeconfig
-└── ClusterError              the API server does not answer, or refuses
-    └── ImpersonationError    we may not ask on behalf of another account
+Without the client, which the control image has not; ``kubernetes_review`` is the real one. Errors: see ``cluster``.
 """
 
 from dataclasses import dataclass, field
 from typing import Any, Protocol
-
-from contracts.problems import LakemillError
-
-
-class ClusterAbsentError(LakemillError):
-    """There is no Kubernetes API to ask from here."""
-
-
-class ClusterError(LakemillError):
-    """The Kubernetes API does not answer, or refuses."""
-
-
-class ImpersonationError(ClusterError):
-    """We may not act as the account that is asked about."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -66,8 +49,8 @@ class PodEnd:
     problem: str = ""
 
 
-class Cluster(Protocol):
-    """What the doctor asks; ``KubernetesCluster`` is one."""
+class ClusterReview(Protocol):
+    """What the doctor asks; ``KubernetesReview`` is one."""
 
     @property
     def namespace(self) -> str:
