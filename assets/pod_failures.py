@@ -11,7 +11,7 @@ from resources.cluster import ClusterError, ClusterUnavailableError, Pod
 _PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"})
 _UNDER_WAY = frozenset({None, "ContainerCreating", "PodInitializing"})
 _NODE = frozenset({"DeletionByTaintManager", "DeletionByPodGC"})
-_QUOTA = re.compile(r"exceeded quota|must specify (limits|requests)")
+_QUOTA = re.compile(r"exceeded quota|status unknown for quota|must specify (limits|requests)")
 
 
 def reason_of_pod(pod: Pod, role: str) -> Reason | None:
@@ -34,7 +34,7 @@ def _ended(pod: Pod, role: str) -> Reason | None:
     if pod.terminated == "OOMKilled":
         told = f"the {role} used more memory than it was granted and was killed (exit code {pod.exit_code})"
         return _reason(ReasonCode.OUT_OF_MEMORY, f"{told}; ask for a larger resource_profile")
-    if pod.phase == "Failed":
+    if pod.phase in {"Failed", "Succeeded"}:  # whoever asks still waits for it
         code = f" with exit code {pod.exit_code}" if pod.exit_code is not None else ""
         told = f"the {role} {pod.name} ended{code} ({pod.terminated or pod.reason or 'no reason given'})"
         return _reason(ReasonCode.RUN_DIED, f"{told}; its log tells more")
@@ -80,6 +80,9 @@ def reason_of_pods(pods: Iterable[Pod], complaints: Iterable[str], role: str) ->
     for said in complaints:
         if "forbidden" in said:
             return reason_of_refusal(said, role)
+        if "longer than specified deadline" in said:
+            told = f"the {role} was still at work when its time was over ({said})"
+            return _reason(ReasonCode.RUN_TIMED_OUT, f"{told}; ask for a larger resource_profile")
     return None
 
 
