@@ -16,7 +16,7 @@ VALUES: dict[str, Any] = yaml.safe_load(VALUES_TEXT)
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
 RBAC: dict[str, list[dict[str, list[str]]]] = yaml.safe_load((CHART / "rbac.yaml").read_text())
 NETWORK: dict[str, Any] = yaml.safe_load((CHART / "network.yaml").read_text())
-TEMPLATES = sorted((CHART / "templates").iterdir())
+TEMPLATES = sorted(path for path in (CHART / "templates").rglob("*") if path.is_file())
 HELMS_OWN = {"global"}
 
 
