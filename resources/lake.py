@@ -1,4 +1,4 @@
-"""The object store, through a port of eight verbs. This is the only module that speaks S3.
+"""The object store, through a port of eight verbs.
 
 LakeError
 ├── LakeUnavailableError     no answer, or 5xx; after a PUT the outcome is unknown (retriable)
@@ -11,18 +11,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Any, NoReturn, Protocol
+from typing import NoReturn, Protocol
 
-import boto3
 import stamina
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from contracts.problems import LakemillError
 from resources.commit_put import PutAnswer, expiry_of, put_in_one_write
+from resources.s3_client import s3_client
 from resources.settings import LakeSettings
 
-_CONNECT_SECONDS, _READ_SECONDS = 5, 30
 _MISSING, _BUSY = {"NoSuchKey", "404", "NotFound"}, {"SlowDown", "RequestTimeout", "ThrottlingException"}
 _CODE, _EXPIRED = re.compile(r"<Code>(\w+)</Code>"), re.compile(r"<Message>[^<]*expired", re.IGNORECASE)
 
@@ -107,24 +105,8 @@ class S3Lake:
 
     def __init__(self, settings: LakeSettings, bucket: str) -> None:
         """Make the client; nothing is sent yet."""
-        secret = settings.s3_secret_key
         self._bucket = bucket
-        self._client: Any = boto3.session.Session().client(
-            "s3",
-            endpoint_url=settings.s3_endpoint,
-            region_name=settings.s3_region,
-            aws_access_key_id=settings.s3_access_key,
-            aws_secret_access_key=secret.get_secret_value() if secret else None,
-            config=Config(
-                signature_version="s3v4",  # the older one does not sign If-None-Match
-                s3={"addressing_style": "path"},
-                connect_timeout=_CONNECT_SECONDS,
-                read_timeout=_READ_SECONDS,
-                retries={"mode": "standard", "total_max_attempts": 4},
-                max_pool_connections=32,
-                request_checksum_calculation="when_required",
-            ),
-        )
+        self._client = s3_client(settings, read_seconds=30, tries=4)
 
     def __repr__(self) -> str:
         return f"S3Lake({self._bucket!r})"

@@ -10,11 +10,10 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from resources.lake import LakeAccessError, LakeError, LakeUnavailableError
+from resources.s3_client import s3_client
 from resources.settings import LakeSettings
 
 PART_BYTES = 5 * 1024 * 1024
@@ -47,23 +46,8 @@ class LakeProbe:
 
     def __init__(self, settings: LakeSettings, bucket: str) -> None:
         """Make the client; nothing is sent yet."""
-        secret = settings.s3_secret_key
         self._bucket = bucket
-        self._client: Any = boto3.session.Session().client(
-            "s3",
-            endpoint_url=settings.s3_endpoint,
-            region_name=settings.s3_region,
-            aws_access_key_id=settings.s3_access_key,
-            aws_secret_access_key=secret.get_secret_value() if secret else None,
-            config=Config(
-                signature_version="s3v4",
-                s3={"addressing_style": "path"},
-                connect_timeout=5,
-                read_timeout=15,
-                retries={"mode": "standard", "total_max_attempts": 2},
-                request_checksum_calculation="when_required",
-            ),
-        )
+        self._client = s3_client(settings, read_seconds=15, tries=2)
 
     def some_keys(self, count: int) -> list[str]:
         """Return the first keys of the bucket, ``count`` at most."""

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
-from cli.doctor.check import Check, Group, NotConfiguredError, Result, failed, passed, warned
-from cli.doctor.site import Site
+from cli.doctor.check import Check, Group, Result, failed, passed, warned
+from cli.doctor.site import NotConfiguredError, Site
 from contracts.tenancy import DEFAULT_TENANT
 from resources.callback_sender import SystemResolver
 from resources.callbacks import allowed_to_connect, check_callback_url

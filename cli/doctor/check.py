@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from contracts.problems import LakemillError
-
 if TYPE_CHECKING:
     from cli.doctor.site import Site
 
@@ -30,10 +28,6 @@ class Status(StrEnum):
     WARN = "warn"
     FAIL = "fail"
     SKIP = "skip"
-
-
-class NotConfiguredError(LakemillError):
-    """The settings that a check needs are absent here: a skip, unless somebody asked for its group."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from cli.doctor.check import Check, Group, NotConfiguredError, Result, failed, passed, skipped
-from cli.doctor.site import RBAC, Site
+from cli.doctor.check import Check, Group, Result, failed, passed, skipped
+from cli.doctor.site import RBAC, NotConfiguredError, Site
 from resources.cluster import ImpersonationError
 from resources.cluster_review import Access, ClusterReview
 

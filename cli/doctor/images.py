@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from cli.doctor import facts
-from cli.doctor.check import Check, Group, NotConfiguredError, Result, failed, passed, skipped, warned
+from cli.doctor.check import Check, Group, Result, failed, passed, skipped, warned
 from cli.doctor.cluster import own_account, release_of
-from cli.doctor.site import JARS_SUMS, Site
+from cli.doctor.site import JARS_SUMS, NotConfiguredError, Site
 from resources.cluster_review import Access, PodEnd, PodModel, ShortPod
 
 _PARTS = {"python": 2, "pyspark": None, "hadoop": None, "hadoop_aws": None, "java": 1}

@@ -4,8 +4,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from time import monotonic
 
-from cli.doctor.check import Check, Group, NotConfiguredError, Result, failed, skipped
-from cli.doctor.site import Site
+from cli.doctor.check import Check, Group, Result, failed, skipped
+from cli.doctor.site import NotConfiguredError, Site
 from contracts.problems import LakemillError
 
 Outcome = tuple[Check, Result]

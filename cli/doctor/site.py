@@ -13,7 +13,6 @@ from urllib.parse import unquote, urlsplit
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings
 
-from cli.doctor.check import NotConfiguredError
 from contracts.problems import LakemillError
 from resources.cluster import ClusterAbsentError
 from resources.cluster_review import ClusterReview
@@ -28,6 +27,10 @@ DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 JARS_SUMS, RBAC = DEPLOY / "jars" / "SHA256SUMS", DEPLOY / "chart" / "rbac.yaml"
 _Settings = TypeVar("_Settings", bound=BaseSettings)
 _Made = TypeVar("_Made")
+
+
+class NotConfiguredError(LakemillError):
+    """The settings that a check needs are absent here: a skip, unless somebody asked for its group."""
 
 
 class ConfigurationError(LakemillError):

@@ -8,10 +8,10 @@ from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from cli.doctor import checklist, report
-from cli.doctor.check import Check, Group, NotConfiguredError, Result, Status, failed, passed, skipped, warned
+from cli.doctor.check import Check, Group, Result, Status, failed, passed, skipped, warned
 from cli.doctor.checks import ALL
 from cli.doctor.running import run_checks
-from cli.doctor.site import Options, Site
+from cli.doctor.site import NotConfiguredError, Options, Site
 from cli.main import app
 from contracts.problems import LakemillError
 from resources.settings import ControlSettings, KafkaSettings, LakeSettings

@@ -2,9 +2,9 @@
 
 import pytest
 
-from cli.doctor.check import Group, NotConfiguredError, Result, Status
+from cli.doctor.check import Group, Result, Status
 from cli.doctor.cluster import ACCOUNTS
-from cli.doctor.site import Options, Site
+from cli.doctor.site import NotConfiguredError, Options, Site
 from resources.cluster import ClusterError
 from resources.cluster_review import Access, ShortPod
 from resources.short_pod import job_of
