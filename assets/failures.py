@@ -1,7 +1,7 @@
 """From an exception to the reason that the requester reads, and that decides whether another attempt is worth it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from assets.errors import PodsFailedError, RunError
 from contracts.reasons import Reason, ReasonCode
@@ -21,12 +21,17 @@ _BY_TYPE: tuple[tuple[type[BaseException], ReasonCode], ...] = (
 # Spark tells what went wrong below it in the text of Java's stack only. In order: the first that fits counts.
 _BY_TEXT: tuple[tuple[re.Pattern[str], ReasonCode], ...] = (
     (
-        re.compile(r"OutOfMemoryError|GC overhead limit|OOMKilled|\bexit(ed with)? code:? ?137\b"),
+        re.compile(r"OutOfMemoryError|GC overhead limit|OOMKilled|\bexit(ed with)? code:? ?(137|52)\b"),
         ReasonCode.OUT_OF_MEMORY,
     ),
     (
         re.compile(r"AWSClientIOException|SdkClientException|AWSStatus500|AWSServiceThrottled|AWSServiceIOException"),
         ReasonCode.STORAGE_UNAVAILABLE,
+    ),
+    (
+        # An executor went while it had work. Why, stands in what was noted of it, if anywhere.
+        re.compile(r"ExecutorLostFailure|RejectedExecutionException|Executor heartbeat timed out"),
+        ReasonCode.SPARK_UNAVAILABLE,
     ),
     (
         re.compile(r"Py4JNetworkError|Answer from Java side is empty|SparkContext was shut down|stopped SparkContext"),
@@ -44,11 +49,18 @@ _BRIDGE = "An error occurred while calling"  # the first line that says nothing 
 _ROOT_CAUSE = re.compile(r"^Caused by: (?:[\w$]+\.)*([\w$]+: .+)$", re.MULTILINE)
 
 
-def reason_for(error: BaseException, *, in_action: bool) -> Reason:
-    """Classify ``error``. ``in_action``: it came from the action's code or from Spark computing its result."""
+def reason_for(error: BaseException, *, in_action: bool, lost_executors: Sequence[str] = ()) -> Reason:
+    """Classify ``error``. ``in_action``: it came from the action's code or from Spark computing its result.
+
+    ``lost_executors`` says why executors went, in Spark's words: it decides where ``error`` tells only that they did.
+    """
     if isinstance(error, PodsFailedError):
         return error.reason
-    return Reason(code=_code(error, in_action=in_action), message=_message(error))
+    code, message = _code(error, in_action=in_action), _message(error)
+    if code is ReasonCode.SPARK_UNAVAILABLE and lost_executors:
+        message = f"{message}; lost executors: {'; '.join(dict.fromkeys(lost_executors))}"[:MAX_MESSAGE]
+        code = _code_of_text("\n".join(lost_executors)) or code
+    return Reason(code=code, message=message)
 
 
 def _code(error: BaseException, *, in_action: bool) -> ReasonCode:
@@ -60,10 +72,11 @@ def _code(error: BaseException, *, in_action: bool) -> ReasonCode:
     if not isinstance(error, Exception):  # interrupted from outside
         return ReasonCode.RUN_DIED
     text = "\n".join(f"{type(link).__name__}: {link}" for link in _chain(error))
-    for pattern, code in _BY_TEXT:
-        if pattern.search(text):
-            return code
-    return ReasonCode.ACTION_RAISED if in_action else ReasonCode.RUN_DIED
+    return _code_of_text(text) or (ReasonCode.ACTION_RAISED if in_action else ReasonCode.RUN_DIED)
+
+
+def _code_of_text(text: str) -> ReasonCode | None:
+    return next((code for pattern, code in _BY_TEXT if pattern.search(text)), None)
 
 
 def _message(error: BaseException) -> str:

@@ -84,7 +84,8 @@ class _Run:
         except AttemptSupersededError:
             raise
         except BaseException as error:
-            self._tell_failure(reason_for(error, in_action=self._in_action), error)
+            lost = self._tools.sessions.lost_executors()
+            self._tell_failure(reason_for(error, in_action=self._in_action, lost_executors=lost), error)
             raise
 
     def _earlier(self) -> Published | None:

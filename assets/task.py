@@ -27,6 +27,9 @@ class Sessions(Protocol):
     def wait_for_executors(self) -> bool:
         """Return once the session can compute: whether there were executors of its own to wait for."""
 
+    def lost_executors(self) -> list[str]:
+        """Return why executors went before their time, in Spark's words."""
+
     def usage(self) -> dict[str, float]:
         """Return what Spark has used so far."""
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from contracts.messages import Profile
 from contracts.problems import LakemillError
 from resources.settings import ComputeSettings, LakeSettings
-from resources.spark_usage import usage_of
+from resources.spark_usage import lost_executors_of, usage_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -99,6 +99,10 @@ class SparkSessions:
             return False
         executors.wait(self._session, self._profile)
         return True
+
+    def lost_executors(self) -> list[str]:
+        """Return why executors went before their time, in Spark's words."""
+        return lost_executors_of(self._session) if self._session else []
 
     def usage(self) -> dict[str, float]:
         """Return what Spark has used so far: see ``resources.spark_usage``."""

@@ -30,6 +30,17 @@ def usage_of(session: "SparkSession") -> dict[str, float]:
     return found | _executors(list(_summaries(context)))
 
 
+def lost_executors_of(session: "SparkSession") -> list[str]:
+    """Return why executors were removed, in Spark's words; nothing when Spark itself is gone."""
+    from py4j.protocol import Py4JError  # noqa: PLC0415 - only runs need Spark
+
+    try:
+        reasons = [summary.removeReason() for summary in _summaries(session.sparkContext)]
+        return [str(reason.get()) for reason in reasons if reason.isDefined()]
+    except (Py4JError, OSError):
+        return []
+
+
 def _summaries(context: Any) -> Iterator[Any]:
     listed = context._jsc.sc().statusStore().executorList(False)
     for place in range(listed.size()):

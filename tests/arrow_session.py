@@ -150,10 +150,14 @@ class ArrowSessions:
     def __init__(self) -> None:
         self.session = ArrowSession()
         self.profiles: list[Profile] = []
+        self.lost: list[str] = []
         self.error: Exception | None = None
 
     def wait_for_executors(self) -> bool:
         return True
+
+    def lost_executors(self) -> list[str]:
+        return self.lost
 
     def open(self, profile: Profile) -> Any:
         self.profiles.append(profile)

@@ -57,6 +57,9 @@ class NoSpark:
     def open(self, profile: Profile) -> Any:
         raise AssertionError(f"Spark was started for {profile}")
 
+    def lost_executors(self) -> list[str]:
+        return []
+
     def wait_for_executors(self) -> bool:
         raise AssertionError("there is no session to wait for")
 

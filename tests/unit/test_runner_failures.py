@@ -21,12 +21,33 @@ STACKS = [
     ("Job 0 cancelled because SparkContext was shut down", ReasonCode.SPARK_UNAVAILABLE),
     ("[DIVIDE_BY_ZERO] Division by zero", ReasonCode.ACTION_RAISED),
     ("exit code: 1370 orders", ReasonCode.ACTION_RAISED),
+    ("RejectedExecutionException: Task rejected from ThreadPoolExecutor", ReasonCode.SPARK_UNAVAILABLE),
+    ("ExecutorLostFailure (executor 1 exited unrelated to the running tasks)", ReasonCode.SPARK_UNAVAILABLE),
 ]
 
 
 @pytest.mark.parametrize(("text", "code"), STACKS)
 def test_what_spark_says_decides(text: str, code: ReasonCode) -> None:
     assert reason_for(RuntimeError(text), in_action=True).code is code
+
+
+def test_why_executors_went_decides_where_the_error_says_only_that_they_did() -> None:
+    error = RuntimeError("RejectedExecutionException: Task rejected")
+    lost = [
+        "The executor with id 1 exited with exit code 52(JVM OOM)",
+        "The executor with id 1 exited with exit code 52",
+    ]
+    reason = reason_for(error, in_action=True, lost_executors=lost)
+    assert reason.code is ReasonCode.OUT_OF_MEMORY
+    assert "exit code 52" in reason.message
+    deleted = reason_for(error, in_action=True, lost_executors=["The executor with id 2 was deleted by a user"])
+    assert deleted.code is ReasonCode.SPARK_UNAVAILABLE
+    assert "deleted by a user" in deleted.message
+
+
+def test_a_lost_executor_does_not_excuse_the_action() -> None:
+    reason = reason_for(ValueError("no such month"), in_action=True, lost_executors=["exit code 52"])
+    assert reason.code is ReasonCode.ACTION_RAISED
 
 
 def test_a_cause_counts_too() -> None:
