@@ -24,8 +24,8 @@ from tests.test_architecture import ROOT
 NAMESPACE, RELEASE = "lakemill-e2e", "mill"
 TESTED = "localhost/lakemill-compute-tested:tested"
 NUMBERS = "n\n" + "".join(f"{n}\n" for n in range(1, 25))
-PACE = {"milliseconds": 3000}
-"""24 numbers in 8 tasks on two cores: the work of slow_squares takes 36 s then."""
+PACE = {"milliseconds": 2500}
+"""24 numbers in 8 tasks on two cores: the work of slow_squares takes 30 s then."""
 
 
 @dataclass

@@ -8,7 +8,7 @@ import yaml
 
 from contracts.states import State
 from resources.lake import S3Lake
-from tests.e2e.k8s.deployment import NAMESPACE, PACE, RELEASE, ClusterWorld
+from tests.e2e.k8s.deployment import NAMESPACE, RELEASE, ClusterWorld
 from tests.e2e.k8s.helm import CHART
 
 pytestmark = pytest.mark.k8s
@@ -23,8 +23,11 @@ def test_a_heavy_process_becomes_pods_a_snapshot_and_a_callback(
     executors = mill.executors_at_work(run_id)
     (driver,) = mill.pods(f"dagster/run-id={run_id}")
     for name in executors:
-        (owner,) = json.loads(mill.kubectl("get", "pod", name, "-o", "json"))["metadata"]["ownerReferences"]
+        shown = mill.kubectl("get", "pod", name, "-o", "json")
+        (owner,) = json.loads(shown)["metadata"]["ownerReferences"]
         assert owner["uid"] == driver["metadata"]["uid"]
+        assert "kube-api-access" not in shown  # no token of the cluster
+        assert "secretKeyRef" not in shown  # and no key of the store
     process = mill.finish(process_id)
     assert process["state"] == State.SUCCEEDED, process
     mill.assert_one_outcome(process_id, target)
@@ -85,13 +88,3 @@ _REVIEWS = (
     ("rulesreviews", "authorization.k8s.io"),
     ("reviews", "authentication.k8s.io"),
 )
-
-
-def test_executors_get_no_token_and_no_key_of_the_store(mill: ClusterWorld) -> None:
-    process_id = mill.submit(mill.land_numbers(), "slow_squares", params=PACE)
-    names = mill.executors_at_work(mill.run_of(process_id))
-    shown = mill.kubectl("get", "pod", names[0], "-o", "json")
-    assert "kube-api-access" not in shown
-    assert mill.stack.env()["LAKEMILL_S3_SECRET_KEY"] not in shown
-    assert "secretKeyRef" not in shown
-    assert mill.finish(process_id)["state"] == State.SUCCEEDED

@@ -15,6 +15,12 @@ pytestmark = pytest.mark.k8s
 SERVERS = ("api", "worker", "code", "daemon", "webserver")
 
 
+@pytest.mark.usefixtures("mill")
+def test_the_doctor_finds_the_deployment_well_from_inside() -> None:
+    told = run("helm", "test", RELEASE, "--namespace", NAMESPACE, "--timeout", "110s").stdout
+    assert len(re.findall(r"Phase: +Succeeded", told)) == 2, told
+
+
 def test_processes_that_run_during_an_upgrade_are_not_lost(mill: ClusterWorld) -> None:
     before = {pod["metadata"]["name"] for pod in mill.pods(f"app.kubernetes.io/instance={RELEASE}")}
     targets = [mill.land_numbers() for _ in range(2)]
