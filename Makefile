@@ -46,7 +46,7 @@ test-unit: setup ## run the unit tests: no server, seconds
 
 test-k8s: setup images ## run the tests that need a cluster: KUBECONFIG, IMAGE_LOADER (a command that loads an image archive)
 	@test -n "$$KUBECONFIG" -a -n "$$IMAGE_LOADER" || { echo "test-k8s: set KUBECONFIG and IMAGE_LOADER" >&2; exit 2; }
-	@$(BIN)/python -m pytest -m k8s $(ARGS)
+	@$(BIN)/python -m pytest -m k8s --durations=20 --junitxml=.lakemill/test-k8s.xml $(ARGS)
 
 lint: setup ## check style, types and import directions
 	$(BIN)/ruff check .

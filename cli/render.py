@@ -1,5 +1,6 @@
 """``lakemill render PROFILE``: what a profile becomes on Kubernetes."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -33,7 +34,7 @@ def render(
     )
     typer.echo("---\n# spark-submit")
     for argument in spark_submit(profiles[profile], config, reference):
-        typer.echo(f"#   {argument}")
+        typer.echo(f"#   {shlex.quote(argument)}")
 
 
 def register(root: typer.Typer) -> None:

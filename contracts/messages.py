@@ -62,7 +62,7 @@ class Profile(ResourceProfile):
 
     cpu_request: CpuQuantity | None = None
     """The CPU that each pod of the run is guaranteed, apart from Spark's cores; by default as many."""
-    min_executors: int | None = Field(None, ge=0)
+    min_executors: int | None = Field(None, ge=1)
     """When given, Spark keeps between this many and ``executor_instances`` executors, as the work demands."""
 
     @model_validator(mode="after")

@@ -32,6 +32,8 @@ log = structlog.get_logger(__name__)
 
 BACKOFF_SECONDS = (5, 30, 180, 600)
 """After the first failed attempt, the second, …; the last one repeats."""
+OUTAGE_BACKOFF_SECONDS = (60, 300, 600)
+"""The same when the cluster could not be asked: its outage holds all processes up alike, and is waited out."""
 
 
 async def settle_by_commit(db: Database, lake: CommitReader, process_id: UUID) -> bool:
@@ -91,7 +93,7 @@ async def end_attempt(
         if reason.is_retriable and attempt < settings.max_attempts:
             if reason.code is ReasonCode.OUT_OF_MEMORY:
                 await _enlarge(conn, row)
-            await next_attempt(conn, process_id, attempt, reason=reason, delay=backoff(attempt), actor=actor)
+            await next_attempt(conn, process_id, attempt, reason=reason, delay=backoff(attempt, reason), actor=actor)
             return
         await _decide(conn, row, State.FAILED, reason, actor)
     await _finish_now(db, lake, process_id, settings)
@@ -140,9 +142,10 @@ async def finish_pending(db: Database, lake: CommitReader, process_id: UUID, *, 
     return True
 
 
-def backoff(attempt: int) -> timedelta:
+def backoff(attempt: int, reason: Reason) -> timedelta:
     """Return how long after the failure of ``attempt`` (1, 2, …) the next one may be released."""
-    return timedelta(seconds=BACKOFF_SECONDS[min(attempt, len(BACKOFF_SECONDS)) - 1])
+    steps = OUTAGE_BACKOFF_SECONDS if reason.code is ReasonCode.CLUSTER_UNAVAILABLE else BACKOFF_SECONDS
+    return timedelta(seconds=steps[min(attempt, len(steps)) - 1])
 
 
 async def _still_open(conn: AsyncConnection, process_id: UUID) -> RowMapping | None:

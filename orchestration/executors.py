@@ -30,7 +30,7 @@ _POLL_SECONDS = 0.25
 class PodExecutors:
     """The executors of the run pod that this process is."""
 
-    settings_: ComputeSettings
+    process: ComputeSettings
     cluster: Cluster
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
@@ -40,14 +40,14 @@ class PodExecutors:
 
         Raises SparkUnavailableError outside a pod, PodsFailedError when the cluster does not tell.
         """
-        name = self.settings_.pod_name
+        name = self.process.pod_name
         try:
             own = self.cluster.pod(name) if name else None
         except ClusterError as error:
             raise PodsFailedError(reason_of_error(error, ROLE)) from error
         if own is None:
             raise SparkUnavailableError("this run is no pod of the cluster: LAKEMILL_POD_NAME does not name one")
-        return spark_settings(profile, own, self.settings_)
+        return spark_settings(profile, own, self.process)
 
     def wait(self, session: "SparkSession", profile: Profile) -> None:
         """See resources.spark.Executors: for all of them, but no longer than until the first one is late.
@@ -55,7 +55,7 @@ class PodExecutors:
         Raises PodsFailedError when not even one came; with fewer than wanted the work begins.
         """
         wanted = profile.executor_instances if profile.min_executors is None else profile.min_executors
-        patience = self.settings_.executor_start_seconds
+        patience = self.process.executor_start_seconds
         give_up_at = self.clock() + patience
         while (ready := _registered(session)) < wanted:
             if self.clock() > give_up_at:
@@ -70,7 +70,7 @@ class PodExecutors:
         try:
             pods = self.cluster.pods(f"spark-role=executor,spark-app-selector={application}")
             if pods:
-                return reason_of_pods(pods, (), ROLE) or _unreached(pods, self.settings_.executor_start_seconds)
+                return reason_of_pods(pods, (), ROLE) or _unreached(pods, self.process.executor_start_seconds)
             # Spark only logs why it could not make any: so ask the API server what it has against one like them.
             self.cluster.try_pod(_probe(profile))
         except ClusterError as error:

@@ -22,7 +22,8 @@ DRIVER_PORT, BLOCK_MANAGER_PORT = 7078, 7079
 """Fixed, so that a NetworkPolicy can name them."""
 MAX_RUN_SECONDS = 6 * 3600
 """Run monitoring ends a run after this time, whoever started it."""
-_DEADLINE_SLACK_SECONDS = 300
+_DEADLINE_LEAD_SECONDS = 120
+"""The Job's deadline comes before run monitoring's limit, which would end the run without saying why."""
 _DRIVER_PYTHON_MB = 768
 """Dagster, the runner and pyarrow, beside the driver's JVM."""
 _OVERHEAD, _MIN_OVERHEAD_MB = 0.10, 384  # Spark's own for what a JVM needs beyond its heap
@@ -63,7 +64,7 @@ def job_config(profile: Profile, image: str | None = None) -> dict[str, Any]:
     container: dict[str, Any] = {"resources": driver_size(profile).requirements()}
     return {
         "container_config": container | ({"image": image} if image else {}),
-        "job_spec_config": {"active_deadline_seconds": MAX_RUN_SECONDS + _DEADLINE_SLACK_SECONDS},
+        "job_spec_config": {"active_deadline_seconds": MAX_RUN_SECONDS - _DEADLINE_LEAD_SECONDS},
     }
 
 
@@ -128,6 +129,7 @@ _SAFE = {
     "spark.network.crypto.authEngineVersion": "2",
     # A node that is drained hands over what was shuffled, instead of having it computed again.
     "spark.decommission.enabled": "true",
+    "spark.kubernetes.decommission.script": "/usr/local/bin/decommission",
     "spark.storage.decommission.enabled": "true",
     "spark.storage.decommission.rddBlocks.enabled": "true",
     "spark.storage.decommission.shuffleBlocks.enabled": "true",

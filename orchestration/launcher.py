@@ -26,7 +26,7 @@ from assets.pod_failures import (
 )
 from contracts.reasons import Reason
 from contracts.reports import Event, Report
-from resources.cluster import Cluster, ClusterError
+from resources.cluster import Cluster, ClusterError, Pod
 from resources.control_plane import ControlPlane, ControlPlaneError, HttpControlPlane
 from resources.kubernetes_api import cluster_error
 from resources.kubernetes_cluster import KubernetesCluster
@@ -56,10 +56,15 @@ class LakemillRunLauncher(K8sRunLauncher):
 
     def launch_run(self, context: LaunchRunContext) -> None:
         """Create the run's Job. Raises what the API server answers, after it was reported as the run's reason."""
+        run = context.dagster_run
         try:
-            super().launch_run(context)
+            # Dagster's create has no time limit: a mute API server is met here. A Job that is there already was made by
+            # a daemon that died before it noted so.
+            if not self.cluster.has_job(_job_name(run)):
+                super().launch_run(context)
         except Exception as error:
-            self._report(context.dagster_run, _reason_of(error))
+            self._report(run, _reason_of(error))
+            self._discard(run)  # it may have been made, and only the answer lost
             raise
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
@@ -67,6 +72,7 @@ class LakemillRunLauncher(K8sRunLauncher):
         try:
             if not self.cluster.has_job(_job_name(run)):
                 return CheckRunHealthResult(WorkerStatus.FAILED, "the Job is gone")
+            self._remember(run)
         except ClusterError as error:
             return CheckRunHealthResult(WorkerStatus.RUNNING, f"nothing is known, so nothing is concluded: {error}")
         health = super().check_run_worker_health(run)
@@ -85,21 +91,36 @@ class LakemillRunLauncher(K8sRunLauncher):
             self._report(run, reason_of_error(error, ROLE))
             return None
         info = super().get_run_worker_debug_info(run, include_container_logs)
-        try:
-            self.cluster.delete_job(_job_name(run))
-        except ClusterError as error:
-            log.warning("launcher.job_left", run_id=run.run_id, error=str(error))
+        self._discard(run)
         return info
+
+    @cached_property
+    def _disrupted(self) -> dict[str, list[Pod]]:
+        """Pods that the cluster was taking away when they were last seen, by run: soon nobody can look at them."""
+        return {}
+
+    def _remember(self, run: DagsterRun) -> None:
+        pods = self.cluster.pods(f"job-name={_job_name(run)}")
+        if any(pod.disruption for pod in pods):
+            self._disrupted[run.run_id] = pods
 
     def _why(self, run: DagsterRun) -> Reason:
         name = _job_name(run)
+        before = self._disrupted.pop(run.run_id, [])
         pods = self.cluster.pods(f"job-name={name}")
-        found = reason_of_pods(pods, reversed(self.cluster.complaints("Job", name)), ROLE)
+        found = reason_of_pods([*pods, *before], reversed(self.cluster.complaints("Job", name)), ROLE)
         if found is not None:
             return found
         if pods:
             return reason_of_silence(self._instance.run_monitoring_start_timeout_seconds, ROLE)
         return reason_of_absence(ROLE)
+
+    def _discard(self, run: DagsterRun) -> None:
+        """Delete the Job with its pods."""
+        try:
+            self.cluster.delete_job(_job_name(run))
+        except ClusterError as error:
+            log.warning("launcher.job_left", run_id=run.run_id, error=str(error))
 
     def _report(self, run: DagsterRun, reason: Reason) -> None:
         launch_id = run.tags.get(LAUNCH_TAG)
@@ -127,6 +148,8 @@ def _job_name(run: DagsterRun) -> str:
 
 
 def _reason_of(error: Exception) -> Reason:
+    if isinstance(error, ClusterError):
+        return reason_of_error(error, ROLE)
     origin = error.__cause__ or error  # Dagster wraps what the client raised
     if isinstance(origin, ApiException | HTTPError):
         return reason_of_error(cluster_error(origin), ROLE)

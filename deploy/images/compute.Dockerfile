@@ -52,6 +52,7 @@ COPY --from=trained /opt/lakemill/jars/spark.jsa /opt/lakemill/jars/spark.jsa
 COPY . /app
 RUN install -m 0755 /app/deploy/images/lakemill /usr/local/bin/lakemill \
  && install -m 0755 /app/deploy/images/entrypoint /usr/local/bin/entrypoint \
+ && install -m 0755 /app/deploy/images/decommission /usr/local/bin/decommission \
  && python -m compileall -q assets cli contracts deploy orchestration resources sensors
 USER 10001:10001
 ENTRYPOINT ["/usr/local/bin/entrypoint"]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from api.bodies import parse
 from contracts.messages import ProcessRequest
 from contracts.problems import ProblemError
+from contracts.reasons import Reason, ReasonCode
 from contracts.strict_json import canonical
 from control.outcomes import BACKOFF_SECONDS, backoff
 from control.params import check_params
@@ -96,7 +97,13 @@ def test_parameters_that_do_not_fit(params: dict[str, Any], field: str) -> None:
 
 
 def test_waiting_grows_and_then_stays() -> None:
-    waits = [backoff(attempt) for attempt in range(1, 8)]
+    died = Reason(code=ReasonCode.RUN_DIED, message="")
+    waits = [backoff(attempt, died) for attempt in range(1, 8)]
     assert waits == sorted(waits)
     assert waits[0] == timedelta(seconds=BACKOFF_SECONDS[0])
     assert waits[-1] == timedelta(seconds=BACKOFF_SECONDS[-1])
+
+
+def test_an_outage_of_the_cluster_is_waited_out() -> None:
+    away = Reason(code=ReasonCode.CLUSTER_UNAVAILABLE, message="")
+    assert [backoff(attempt, away).total_seconds() for attempt in (1, 2, 3, 4)] == [60, 300, 600, 600]

@@ -99,8 +99,6 @@ def test_where_executors_come_and_go_the_least_number_is_enough() -> None:
     world = World(5, 50)
     world.wait(Profile(executor_instances=3, min_executors=1))
     assert 5 <= world.now < 6
-    world.wait(Profile(executor_instances=3, min_executors=0))
-    assert world.now < 6
 
 
 def test_pods_that_no_node_takes_are_told_with_the_schedulers_words() -> None:

@@ -6,13 +6,23 @@ from typing import Any
 
 import pytest
 import yaml
+from dagster._config import process_config
 from pydantic import SecretStr, ValidationError
 from typer.testing import CliRunner
 
 from assets.profiles import load_profiles
 from cli.main import app
 from contracts.messages import Profile
-from orchestration.k8s import ALLOWED_FIELDS, CONFIG_TAG, driver_size, executor_size, run_tags, spark_settings
+from orchestration.k8s import (
+    ALLOWED_FIELDS,
+    CONFIG_TAG,
+    MAX_RUN_SECONDS,
+    driver_size,
+    executor_size,
+    run_tags,
+    spark_settings,
+)
+from orchestration.launcher import LakemillRunLauncher
 from orchestration.rendering import NoClusterLauncherError, launcher_config, run_job
 from resources.cluster import Pod
 from resources.settings import ComputeSettings
@@ -56,7 +66,7 @@ def test_the_job_is_what_a_restricted_namespace_takes() -> None:
     pod = spec["template"]["spec"]
     container = pod["containers"][0]
     assert (spec["backoffLimit"], pod["restartPolicy"]) == (0, "Never")  # one retry engine, and it is not Kubernetes'
-    assert spec["activeDeadlineSeconds"] > 6 * 3600
+    assert spec["activeDeadlineSeconds"] < MAX_RUN_SECONDS  # it is told as run_timed_out; Dagster's own limit is not
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert container["securityContext"] == {
@@ -133,6 +143,16 @@ def test_what_is_rendered_has_not_drifted() -> None:
     assert shown.exit_code == 0, shown.output
     assert shown.output == (TEMPLATE / "medium.yaml").read_text(), "lakemill render medium > …/medium.yaml"
     assert yaml.safe_load(shown.output.partition("---")[0]) == job(load_profiles()["medium"])
+
+
+def test_the_template_configures_the_launcher_that_it_names() -> None:
+    checked = process_config(LakemillRunLauncher.config_type(), launcher_config(TEMPLATE / "dagster.yaml"))
+    assert checked.success, checked.errors
+    executor = yaml.safe_load((TEMPLATE / "executor-template.yaml").read_text())["spec"]
+    driver = job()["spec"]["template"]["spec"]
+    assert executor["securityContext"] == driver["securityContext"]
+    assert executor["containers"][0]["securityContext"] == driver["containers"][0]["securityContext"]
+    assert executor["automountServiceAccountToken"] is False
 
 
 def test_rendering_needs_a_launcher_and_a_profile(tmp_path: Path) -> None:

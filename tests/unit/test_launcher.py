@@ -15,7 +15,7 @@ from assets.partitions import LAUNCH_TAG
 from contracts.reasons import ReasonCode
 from contracts.reports import Event
 from orchestration.k8s import CONFIG_TAG
-from resources.cluster import Pod
+from resources.cluster import ClusterUnavailableError, Pod
 from resources.control_plane import ControlPlaneUnavailableError
 from tests.unit.launcher_bench import REFUSED, SILENT, AwayControlPlane, World, name_of
 
@@ -61,6 +61,29 @@ def test_why_no_job_could_be_made_is_told_before_dagster_hears_of_it(
         world.launch(run)
     assert world.told(run)[0] is code
     assert words in world.told(run)[1]
+
+
+def test_a_job_that_may_have_been_made_is_not_left(world: World) -> None:
+    world.api.error, run = SILENT, world.run()
+    with pytest.raises(Exception, match="Kubernetes"):
+        world.launch(run)
+    assert world.cluster.deleted == [name_of(run)]
+
+
+def test_a_job_that_a_dying_daemon_had_made_is_enough(world: World) -> None:
+    run = world.job()
+    world.launch(run)
+    assert world.api.created == []
+    assert world.control_plane.reports == []
+
+
+def test_a_mute_api_server_is_met_before_dagster_waits_for_it(world: World) -> None:
+    run = world.run()
+    world.cluster.is_silent = True
+    with capture_logs(), pytest.raises(ClusterUnavailableError):
+        world.launch(run)
+    assert world.api.created == []
+    assert world.told(run)[0] is ReasonCode.CLUSTER_UNAVAILABLE
 
 
 def test_a_run_that_asks_for_more_than_is_allowed_makes_no_job_and_says_so(world: World) -> None:
@@ -116,6 +139,15 @@ def test_a_run_without_job_and_pod_has_died(world: World) -> None:
     run = world.run()
     world.launcher.get_run_worker_debug_info(run)
     assert world.told(run)[0] is ReasonCode.RUN_DIED
+
+
+def test_why_the_cluster_took_a_pod_away_is_known_when_the_pod_is_gone(world: World) -> None:
+    lost = Pod("run-1", "Running", "compute:9", node="n-7", disruption="DeletionByTaintManager")
+    run = world.job(lost)
+    world.launcher.check_run_worker_health(run)
+    world.cluster.delete_job(name_of(run))
+    world.launcher.get_run_worker_debug_info(run)
+    assert world.told(run)[0] is ReasonCode.NODE_LOST
 
 
 def test_a_silent_cluster_is_told_too_and_its_job_left(world: World) -> None:

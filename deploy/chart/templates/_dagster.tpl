@@ -117,6 +117,8 @@ metadata:
   annotations: {{- toYaml . | nindent 4 }}
   {{- end }}
 spec:
+  # What an executor has to hand its shuffle files over to others when its node is drained.
+  terminationGracePeriodSeconds: 60
   {{- include "lakemill.pod" (dict "root" . "values" .Values.executor "account" (printf "%s-executor" (include "lakemill.fullname" .))) | nindent 2 }}
   containers:
   - name: executor

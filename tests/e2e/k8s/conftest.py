@@ -20,6 +20,7 @@ from resources.settings import ControlSettings
 from tests.e2e.k8s.deployment import (
     NAMESPACE,
     RELEASE,
+    TESTED,
     ClusterWorld,
     build_and_load,
     host_address,
@@ -31,13 +32,20 @@ from tests.e2e.k8s.helm import run
 
 
 @pytest.fixture(scope="session")
-def mill() -> Iterator[ClusterWorld]:
-    """Yield the deployment; its services run on this machine, where pods reach them."""
+def tested_image(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The compute image with the tests' actions, and the control image beside it, are in the nodes; its name."""
+    build_and_load(tmp_path_factory.mktemp("images"))
+    return TESTED
+
+
+@pytest.fixture(scope="session")
+def mill(tested_image: str) -> Iterator[ClusterWorld]:
+    """Yield the deployment of ``tested_image``; its services run on this machine, where pods reach them."""
+    assert tested_image == TESTED
     state_dir = Path(tempfile.mkdtemp(prefix="lakemill-k8s-"))
     stack = Stack(state_dir, find_base_port(), host=host_address(), jars_dir=ROOT / ".lakemill" / "jars")
     stack.start(only={"postgres", "kafka", "s3"})
     try:
-        build_and_load(stack)
         with namespace(secrets_of(stack)):
             install(stack)
             yield from _world(stack, state_dir)

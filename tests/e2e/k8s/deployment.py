@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -81,23 +82,30 @@ class ClusterWorld(World):
         wait_for(f"no pod {selector}", lambda: not self.pods(selector), seconds)
 
 
-def build_and_load(stack: Stack) -> None:
-    """Put the tests' actions into the compute image, and both images into the cluster's nodes."""
+def build_and_load(folder: Path) -> None:
+    """Put the tests' actions into the compute image, and both images into the cluster's nodes.
+
+    ``folder`` holds their archives meanwhile.
+    """
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     control, compute = (f"localhost/lakemill-{name}:{version}" for name in ("control", "compute"))
-    has_docker = subprocess.run(["sh", "-c", "docker info"], capture_output=True, check=False).returncode == 0
+    has_docker = os.environ.get("BUILDER") != "buildah" and _docker_runs()
     builder = ["docker", "build"] if has_docker else ["buildah", "build"]
-    folder = ROOT / "tests" / "e2e" / "k8s"
-    arguments = ["--build-arg", f"COMPUTE={compute}", "--file", str(folder / "compute.Dockerfile"), "--tag", TESTED]
-    _call(*builder, *shlex.split(os.environ.get("BUILD_FLAGS", "")), *arguments, str(folder))
+    recipe = Path(__file__).parent / "compute.Dockerfile"
+    arguments = ["--build-arg", f"COMPUTE={compute}", "--file", str(recipe), "--tag", TESTED]
+    _call(*builder, *shlex.split(os.environ.get("BUILD_FLAGS", "")), *arguments, str(recipe.parent))
     for image in (control, TESTED):
-        archive = stack.state_dir / "image.tar"
+        archive = folder / "image.tar"
         if has_docker:
             _call("docker", "save", "--output", str(archive), image)
         else:
             _call("buildah", "push", "--quiet", image, f"docker-archive:{archive}:{image}")
         _call(*shlex.split(os.environ["IMAGE_LOADER"]), str(archive))
         archive.unlink()
+
+
+def _docker_runs() -> bool:
+    return subprocess.run(["sh", "-c", "docker info"], capture_output=True, check=False).returncode == 0
 
 
 def _call(*command: str) -> None:

@@ -39,16 +39,19 @@ def quota(mill: ClusterWorld, extra_mb: int) -> None:
     mill.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
 
 
-def test_a_killed_executor_is_replaced_and_the_process_succeeds(mill: ClusterWorld) -> None:
+def test_executors_that_are_killed_or_sent_away_are_replaced_and_the_process_succeeds(mill: ClusterWorld) -> None:
     target = mill.land_numbers()
     process_id = mill.submit(target, "slow_squares", params=PACE)
-    executors = mill.executors_at_work(mill.run_of(process_id))
-    mill.kubectl("delete", "pod", executors[0], "--grace-period=0", "--force")
+    killed, drained = mill.executors_at_work(mill.run_of(process_id))
+    mill.kubectl("delete", "pod", killed, "--grace-period=0", "--force")
+    mill.kubectl("delete", "pod", drained, "--wait=false")
     process = mill.finish(process_id)
     assert process["state"] == State.SUCCEEDED, process
     assert process["attempt"] == 1
     assert process["metrics"]["rows"] == 24
-    assert process["metrics"]["resources"]["executors"] == 3
+    assert process["metrics"]["resources"]["executors"] == 4
+    failed = json.loads(mill.kubectl("get", "events", "--field-selector=reason=FailedPreStopHook", "-o", "json"))
+    assert drained not in {event["involvedObject"]["name"] for event in failed["items"]}
     mill.assert_one_outcome(process_id, target)
 
 
