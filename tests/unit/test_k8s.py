@@ -146,7 +146,8 @@ def test_what_is_rendered_has_not_drifted() -> None:
 
 
 def test_the_template_configures_the_launcher_that_it_names() -> None:
-    checked = process_config(LakemillRunLauncher.config_type(), launcher_config(TEMPLATE / "dagster.yaml"))
+    launcher: Any = LakemillRunLauncher
+    checked = process_config(launcher.config_type(), launcher_config(TEMPLATE / "dagster.yaml"))
     assert checked.success, checked.errors
     executor = yaml.safe_load((TEMPLATE / "executor-template.yaml").read_text())["spec"]
     driver = job()["spec"]["template"]["spec"]
