@@ -11,6 +11,7 @@ from botocore.validate import ParamValidator
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cli.doctor.scratch import ROOT
 from contracts.identity import Coordinate, new_token, safe_id, safe_name
 from contracts.storage import STORAGE_CONTRACT_VERSION, commit_key, token_prefix
 from tests.bucket_policy import BUCKET, ROLES, S3_TEMPLATE, filled, is_allowed
@@ -109,6 +110,15 @@ def test_the_writer_deletes_its_work_files_only() -> None:
     assert [kind for kind, key in EXAMPLE.items() if is_allowed(POLICY, WRITER, DELETE, key)] == ["work file"]
     assert is_allowed(POLICY, WRITER, "s3:AbortMultipartUpload", EXAMPLE["data"])
     assert is_allowed(POLICY, WRITER, "s3:ListBucketMultipartUploads")
+
+
+def test_the_doctor_may_try_the_store_where_nothing_is_published() -> None:
+    key = f"{ROOT}0123/conditional"
+    for who in (WRITER, READER):
+        assert all(is_allowed(POLICY, who, action, key) for action in (PUT, GET, DELETE))
+    assert not any(is_allowed(POLICY, GC, action, key) for action in (PUT, DELETE))
+    with pytest.raises(ValueError, match="beginning with a letter"):
+        safe_id("_lakemill")
 
 
 def test_a_reader_reads() -> None:
