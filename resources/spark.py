@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from contracts.messages import Profile
 from contracts.problems import LakemillError
 from resources.settings import ComputeSettings, LakeSettings
-from resources.spark_usage import lost_executors_of, usage_of
+from resources.spark_usage import lost_executors_of, pod_peak, usage_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -106,7 +106,9 @@ class SparkSessions:
 
     def usage(self) -> dict[str, float]:
         """Return what Spark has used so far: see ``resources.spark_usage``."""
-        return usage_of(self._session) if self._session else {}
+        if self._session is None:
+            return {}
+        return usage_of(self._session) | (pod_peak() if self._settings.pod_name else {})
 
     def close(self) -> None:
         """Stop Spark and its JVM; remove the scratch folder."""

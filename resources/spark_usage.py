@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+_CGROUP = Path("/sys/fs/cgroup")
+
 
 def usage_of(session: "SparkSession") -> dict[str, float]:
     """Return what was used so far.
 
-    Of the driver's JVM: peak heap in bytes, processor seconds (Linux), garbage collection in seconds. Of executors
+    Of the driver's JVM: the sum of its heap pools' peaks in bytes, processor seconds (Linux), garbage collection in
+    seconds. Of executors
     that are processes of their own, dead ones included: how many, their cores, task and garbage collection seconds,
     and the highest heap of any one, as far as their heartbeats told it.
     """
@@ -28,6 +31,15 @@ def usage_of(session: "SparkSession") -> dict[str, float]:
         user, system = statistics.read_text().rpartition(")")[2].split()[11:13]
         found["driver_cpu_seconds"] = (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
     return found | _executors(list(_summaries(context)))
+
+
+def pod_peak() -> dict[str, float]:
+    """Return the most memory in bytes that the pod of this process has used, all its processes together."""
+    for name in ("memory.peak", "memory/memory.max_usage_in_bytes"):  # of cgroups version 2, and of version 1
+        file = _CGROUP / name
+        if file.exists():
+            return {"driver_pod_peak_bytes": float(file.read_text())}
+    return {}
 
 
 def lost_executors_of(session: "SparkSession") -> list[str]:

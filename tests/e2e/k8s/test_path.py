@@ -38,6 +38,7 @@ def test_a_heavy_process_becomes_pods_a_snapshot_and_a_callback(
     assert (used["executors"], used["executor_cores"]) == (2, 2)
     assert used["driver_peak_heap_bytes"] > 0
     assert used["executor_peak_heap_bytes"] > 0
+    assert used["driver_pod_peak_bytes"] > used["driver_peak_heap_bytes"] / 2
     assert used["executor_task_seconds"] > 24
     assert process["profile"]["granted"]["executor_instances"] == 2
     for entry in process["timeline"]:
