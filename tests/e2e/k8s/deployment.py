@@ -66,12 +66,13 @@ class ClusterWorld(World):
         def at_work() -> list[str] | None:
             names = [pod["metadata"]["name"] for pod in self.pods("spark-role=executor")]
             mine = [name for name in names if name.startswith(f"run-{run_id}")]
-            working = [name for name in mine if "Running task" in self._log(name)]
+            working = [name for name in mine if "Running task" in self.log(name)]
             return working if len(working) == 2 else None
 
         return wait_for(f"two executors of run {run_id} at work", at_work, 120)
 
-    def _log(self, pod: str) -> str:
+    def log(self, pod: str) -> str:
+        """Return what a pod has said so far; nothing when there is no such pod."""
         found = subprocess.run(
             ["kubectl", "--namespace", NAMESPACE, "logs", pod], capture_output=True, text=True, check=False, timeout=30
         )
