@@ -8,7 +8,7 @@ from contracts.reasons import Reason, ReasonCode
 from contracts.storage import CorruptSnapshotError
 from resources.control_plane import ControlPlaneError
 from resources.lake import LakeError
-from resources.spark import SparkUnavailableError
+from resources.spark_storage import SparkUnavailableError
 
 MAX_MESSAGE = 1000
 _BY_TYPE: tuple[tuple[type[BaseException], ReasonCode], ...] = (

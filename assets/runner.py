@@ -84,9 +84,14 @@ class _Run:
         except AttemptSupersededError:
             raise
         except BaseException as error:
-            lost = self._tools.sessions.lost_executors()
-            self._tell_failure(reason_for(error, in_action=self._in_action, lost_executors=lost), error)
+            self._tell_failure(self._reason_of(error), error)
             raise
+
+    def _reason_of(self, error: BaseException) -> Reason:
+        sessions = self._tools.sessions
+        # Whoever ends this process from outside interrupts it: only the cluster knows why.
+        told = None if isinstance(error, Exception) else sessions.interruption()
+        return told or reason_for(error, in_action=self._in_action, lost_executors=sessions.lost_executors())
 
     def _earlier(self) -> Published | None:
         """Return the snapshot of this process's own earlier attempt; raise when the coordinate is somebody else's."""

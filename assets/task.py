@@ -11,6 +11,7 @@ from assets.declaration import Action
 from contracts.commit import Commit
 from contracts.identity import Coordinate
 from contracts.messages import InputRef, Profile
+from contracts.reasons import Reason
 from resources.control_plane import ControlPlane
 from resources.lake import Lake
 
@@ -26,6 +27,9 @@ class Sessions(Protocol):
 
     def wait_for_executors(self) -> bool:
         """Return once the session can compute: whether there were executors of its own to wait for."""
+
+    def interruption(self) -> Reason | None:
+        """Return why this process is being ended, when the cluster that it runs in says so."""
 
     def lost_executors(self) -> list[str]:
         """Return why executors went before their time, in Spark's words."""

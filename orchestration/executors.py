@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from assets.errors import PodsFailedError
-from assets.pod_failures import reason_of_error, reason_of_pods, reason_of_silence
+from assets.pod_failures import reason_of_error, reason_of_pod, reason_of_pods, reason_of_silence
 from contracts.messages import Profile
 from contracts.reasons import Reason, ReasonCode
 from orchestration.k8s import BLOCK_MANAGER_PORT, DRIVER_PORT, executor_size, spark_settings
 from resources.cluster import Cluster, ClusterError, Pod
 from resources.kubernetes_cluster import KubernetesCluster
 from resources.settings import ComputeSettings
-from resources.spark import SparkUnavailableError
+from resources.spark_storage import SparkUnavailableError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -64,6 +64,14 @@ class PodExecutors:
                 log.warning("executors.fewer", ready=ready, wanted=wanted)
                 return
             self.sleep(_POLL_SECONDS)
+
+    def interruption(self) -> Reason | None:
+        """See resources.spark.Executors."""
+        try:
+            own = self.cluster.pod(self.process.pod_name) if self.process.pod_name else None
+        except ClusterError:
+            return None  # what interrupted us may have reached it too
+        return reason_of_pod(own, "run pod") if own is not None and own.disruption else None
 
     def _why(self, session: "SparkSession", profile: Profile) -> Reason | None:
         application = session.sparkContext.applicationId

@@ -13,42 +13,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from contracts.messages import Profile
 from contracts.problems import LakemillError
-from resources.settings import ComputeSettings, LakeSettings
+from contracts.reasons import Reason
+from resources.settings import ComputeSettings
+from resources.spark_storage import COMMITTER, SparkUnavailableError, assert_committer, give_access
 from resources.spark_usage import lost_executors_of, pod_peak, usage_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-COMMITTER = {
-    "spark.sql.sources.commitProtocolClass": "org.apache.spark.internal.io.cloud.PathOutputCommitProtocol",
-    "spark.sql.parquet.output.committer.class": "org.apache.spark.internal.io.cloud.BindingParquetOutputCommitter",
-    "spark.hadoop.mapreduce.outputcommitter.factory.scheme.s3a": (
-        "org.apache.hadoop.fs.s3a.commit.S3ACommitterFactory"
-    ),
-    "spark.hadoop.fs.s3a.committer.name": "magic",
-    "spark.hadoop.fs.s3a.committer.magic.enabled": "true",
-}
-"""Without every one of these Spark renames files, silently, and a rename on S3 is a copy that can be half done."""
-
-_S3A = {
-    "fs.s3a.path.style.access": "true",
-    "fs.s3a.connection.establish.timeout": "15s",
-    "fs.s3a.connection.timeout": "60s",
-    "fs.s3a.attempts.maximum": "5",
-    "fs.s3a.retry.limit": "5",
-    "fs.s3a.connection.maximum": "100",
-    "fs.s3a.experimental.input.fadvise": "random",
-    "fs.s3a.bucket.probe": "0",
-}
 _STOP_SECONDS = 120  # a JVM that writes its class archive on a busy machine takes a minute
-_KEYS_PROVIDER = "org.apache.hadoop.fs.s3a.SimpleAWSCredentialsProvider"
-_AMBIENT_PROVIDER = "software.amazon.awssdk.auth.credentials.DefaultCredentialsProvider"
-
-
-class SparkUnavailableError(LakemillError):
-    """Spark did not start, or not with the settings that a safe write needs. See the message and the run's log."""
-
-    retriable = True
 
 
 class Executors(Protocol):
@@ -59,6 +32,9 @@ class Executors(Protocol):
 
     def wait(self, session: "SparkSession", profile: Profile) -> None:
         """Return when there are enough of them. Raises a LakemillError that says why there are not."""
+
+    def interruption(self) -> Reason | None:
+        """Return why this process is being ended, when the cluster that it runs in says so."""
 
 
 class SparkSessions:
@@ -99,6 +75,10 @@ class SparkSessions:
             return False
         executors.wait(self._session, self._profile)
         return True
+
+    def interruption(self) -> Reason | None:
+        """Return why this process is being ended, when the cluster that it runs in says so."""
+        return self._executors.interruption() if self._executors else None
 
     def lost_executors(self) -> list[str]:
         """Return why executors went before their time, in Spark's words."""
@@ -207,42 +187,6 @@ def _java_options(settings: ComputeSettings, profile: Profile) -> Iterator[str]:
     if profile.executor_instances == 0:
         # Without executors the input is small: optimised code would be ready when the job is over.
         yield "-XX:TieredStopAtLevel=1"
-
-
-def give_access(session: "SparkSession", settings: LakeSettings) -> None:
-    """Give a running session the way to the lake. Set on the context, so that no setting or command line shows it."""
-    hadoop: Any = _context(session)._jsc.hadoopConfiguration()
-    endpoint = settings.s3_endpoint
-    values = {**_S3A, "fs.s3a.endpoint.region": settings.s3_region}
-    if endpoint:
-        values |= {
-            "fs.s3a.endpoint": endpoint,
-            "fs.s3a.connection.ssl.enabled": str(endpoint.startswith("https")).lower(),
-        }
-    if settings.s3_access_key and settings.s3_secret_key:
-        values |= {
-            "fs.s3a.aws.credentials.provider": _KEYS_PROVIDER,
-            "fs.s3a.access.key": settings.s3_access_key,
-            "fs.s3a.secret.key": settings.s3_secret_key.get_secret_value(),
-        }
-    else:
-        values["fs.s3a.aws.credentials.provider"] = _AMBIENT_PROVIDER
-    for name, value in values.items():
-        hadoop.set(name, value)
-
-
-def assert_committer(session: "SparkSession") -> None:
-    """Return when the session writes with the magic committer. Raises SparkUnavailableError naming the setting."""
-    context = _context(session)
-    hadoop: Any = context._jsc.hadoopConfiguration()
-    for name, wanted in COMMITTER.items():
-        plain = name.removeprefix("spark.hadoop.")
-        found = session.conf.get(name, None) if plain == name else hadoop.get(plain)
-        if found != wanted:
-            raise SparkUnavailableError(f"{name} is {found!r}, must be {wanted!r}; a session was started elsewhere")
-    loader: Any = context._jvm
-    for name in list(COMMITTER)[:3]:
-        loader.java.lang.Class.forName(COMMITTER[name])
 
 
 def _context(session: "SparkSession") -> Any:

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from assets.schema import Schema
 from contracts.messages import Profile
+from contracts.reasons import Reason
 
 _ARROW = {
     "boolean": pa.bool_(),
@@ -151,6 +152,7 @@ class ArrowSessions:
         self.session = ArrowSession()
         self.profiles: list[Profile] = []
         self.lost: list[str] = []
+        self.interrupted_by: Reason | None = None
         self.error: Exception | None = None
 
     def wait_for_executors(self) -> bool:
@@ -158,6 +160,9 @@ class ArrowSessions:
 
     def lost_executors(self) -> list[str]:
         return self.lost
+
+    def interruption(self) -> Reason | None:
+        return self.interrupted_by
 
     def open(self, profile: Profile) -> Any:
         self.profiles.append(profile)

@@ -28,7 +28,7 @@ from contracts.reasons import ReasonCode
 from contracts.reports import Event
 from contracts.storage import dataset_prefix
 from resources.lake import S3Lake
-from resources.spark import COMMITTER, SparkUnavailableError, assert_committer
+from resources.spark_storage import COMMITTER, SparkUnavailableError, assert_committer
 from tests.control_plane import FakeControlPlane
 from tests.integration.spark_mill import RUN_ID, Mill, table_of
 from tests.s3_server import SECRET_KEY, lossy_proxy, s3_server, settings_for

@@ -12,7 +12,7 @@ from contracts.reasons import Reason, ReasonCode
 from orchestration.executors import PodExecutors, pod_executors
 from resources.cluster import Pod
 from resources.settings import ComputeSettings
-from resources.spark import SparkUnavailableError
+from resources.spark_storage import SparkUnavailableError
 from tests.executor_count import ExecutorCount
 from tests.memory_cluster import MemoryCluster
 
@@ -158,3 +158,29 @@ def test_a_cluster_that_falls_silent_is_told_as_such() -> None:
 def test_only_a_master_on_kubernetes_has_pods() -> None:
     assert pod_executors(SETTINGS.model_copy(update={"spark_master": "local[2]"})) is None
     assert isinstance(pod_executors(SETTINGS), PodExecutors)
+
+
+@pytest.mark.parametrize(
+    ("disruption", "code"),
+    [
+        ("EvictionByEvictionAPI", ReasonCode.POD_EVICTED),
+        ("PreemptionByScheduler", ReasonCode.POD_EVICTED),
+        ("DeletionByTaintManager", ReasonCode.NODE_LOST),
+    ],
+)
+def test_a_run_that_is_sent_away_knows_why(disruption: str, code: ReasonCode) -> None:
+    world = World()
+    world.cluster.add(Pod(OWN.name, "Running", OWN.image, disruption=disruption))
+    reason = world.executors.interruption()
+    assert reason is not None
+    assert reason.code is code
+    assert "run pod" in reason.message
+
+
+def test_a_run_that_somebody_deletes_knows_nothing() -> None:
+    world = World()
+    assert world.executors.interruption() is None
+    world.cluster.add(OWN)
+    assert world.executors.interruption() is None
+    world.cluster.is_silent = True
+    assert world.executors.interruption() is None

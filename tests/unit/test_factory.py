@@ -60,6 +60,9 @@ class NoSpark:
     def lost_executors(self) -> list[str]:
         return []
 
+    def interruption(self) -> None:
+        return None
+
     def wait_for_executors(self) -> bool:
         raise AssertionError("there is no session to wait for")
 

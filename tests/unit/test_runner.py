@@ -20,11 +20,11 @@ from assets.runner import run_operator
 from assets.verify import verify
 from contracts.commit import digest
 from contracts.messages import Profile
-from contracts.reasons import ReasonCode
+from contracts.reasons import Reason, ReasonCode
 from contracts.reports import Event
 from contracts.storage import STAGES, commit_key, dataset_prefix
 from resources.control_plane import AttemptSupersededError, ControlPlaneUnavailableError
-from resources.spark import SparkUnavailableError
+from resources.spark_storage import SparkUnavailableError
 from tests.unit.runner_bench import RUN_ID, SCHEMA, Bench
 
 
@@ -127,6 +127,18 @@ def test_an_action_that_raises_fails_with_its_words(
     assert len(bench.failure.message) <= 1000
     assert "more lines" not in bench.failure.message
     assert bench.published() is None
+
+
+def test_an_interrupted_run_says_why_when_the_cluster_does(bench: Bench) -> None:
+    evicted = Reason(code=ReasonCode.POD_EVICTED, message="the cluster evicted the run pod")
+    bench.sessions.interrupted_by = evicted
+    with pytest.raises(KeyboardInterrupt):
+        bench.run(bench.action(raising(KeyboardInterrupt())))
+    assert bench.failure == evicted
+    bench.sessions.interrupted_by = evicted
+    with pytest.raises(ValueError, match="no such month"):
+        bench.run(bench.action(raising(ValueError("no such month"))))
+    assert bench.failure.code is ReasonCode.ACTION_RAISED  # nobody interrupted this one
 
 
 def test_a_result_that_is_not_what_was_declared_is_refused(bench: Bench) -> None:

@@ -72,6 +72,22 @@ def test_a_deleted_run_pod_costs_an_attempt_and_leaves_one_commit(mill: ClusterW
     mill.wait_for_no_pods(f"dagster/run-id={run_id}", 60)
 
 
+def test_an_evicted_run_says_so_and_is_tried_again(mill: ClusterWorld) -> None:
+    target = mill.land_numbers()
+    process_id = mill.submit(target, "slow_squares", params=PACE)
+    run_id = mill.run_of(process_id)
+    mill.executors_at_work(run_id)
+    (driver,) = mill.pods(f"dagster/run-id={run_id}")
+    place = {"name": driver["metadata"]["name"], "namespace": NAMESPACE}
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": place}
+    path = f"/api/v1/namespaces/{NAMESPACE}/pods/{place['name']}/eviction"
+    mill.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
+    process = mill.finish(process_id, seconds=240)
+    assert process["state"] == State.SUCCEEDED, process
+    assert attempts(mill, process_id) == [ReasonCode.POD_EVICTED]
+    mill.assert_one_outcome(process_id, target)
+
+
 def test_without_the_api_server_for_90_s_a_live_run_goes_on(mill: ClusterWorld) -> None:
     if not {"API_SERVER_STOP", "API_SERVER_START"} <= os.environ.keys():
         pytest.skip("API_SERVER_STOP and API_SERVER_START do not say how to stop the API server")
