@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _CGROUP = Path("/sys/fs/cgroup")
+_SAID_AT_MOST = 400  # Spark quotes whole container statuses
 
 
 def usage_of(session: "SparkSession") -> dict[str, float]:
@@ -48,7 +49,7 @@ def lost_executors_of(session: "SparkSession") -> list[str]:
 
     try:
         reasons = [summary.removeReason() for summary in _summaries(session.sparkContext)]
-        return [str(reason.get()) for reason in reasons if reason.isDefined()]
+        return [" ".join(str(reason.get()).split())[:_SAID_AT_MOST] for reason in reasons if reason.isDefined()]
     except (Py4JError, OSError):
         return []
 

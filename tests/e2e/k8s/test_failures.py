@@ -155,7 +155,7 @@ def test_a_run_that_is_killed_for_its_memory_is_tried_with_more(mill: ClusterWor
 def test_executors_that_run_out_of_memory_are_the_reason(mill: ClusterWorld) -> None:
     target = mill.land_numbers("eaten")
     process_id = mill.submit(target, "memory_hog", params={"where": "executor", "megabytes": 6000})
-    process = mill.finish(process_id, seconds=300)
+    process = mill.finish(process_id, seconds=420)  # each task is tried four times, each time by new executors
     assert process["state"] == State.FAILED
     assert attempts(mill, process_id) == [ReasonCode.OUT_OF_MEMORY] * 2
     assert process["profile"]["granted"]["executor_memory"] == "2g"
