@@ -112,19 +112,23 @@ class _Run:
         self._reach("inputs_resolved")
         spark = tools.sessions.open(task.profile)
         self._reach("spark_ready")
-        if tools.sessions.wait_for_executors():
-            self._reach("executors_ready")
+        with tools.sessions.executors() as are_apart:
+            if are_apart:
+                self._reach("executors_ready")
+            self._write(spark, inputs, params)
+            commit = self._audit(spark, inputs, params)
+        publisher = Publisher(tools.lake, tools.permit_seconds, tools.clock, tools.sleep)
+        return self._succeeded(publisher.publish(commit, self._ask_permit))
+
+    def _write(self, spark: "SparkSession", inputs: Mapping[str, Input], params: BaseModel) -> None:
         self._in_action = True
         frames = {name: source.to_spark(spark) for name, source in inputs.items()}
-        frame = transform(task.action, frames, params)
+        frame = transform(self._task.action, frames, params)
         crash_point("J2")
-        frame.write.mode("errorifexists").parquet(tools.lake.spark_url(self._folder))
+        frame.write.mode("errorifexists").parquet(self._tools.lake.spark_url(self._folder))
         self._in_action = False
         crash_point("J5")
         self._reach("written")
-        commit = self._audit(spark, inputs, params)
-        publisher = Publisher(tools.lake, tools.permit_seconds, tools.clock, tools.sleep)
-        return self._succeeded(publisher.publish(commit, self._ask_permit))
 
     def _audit(self, spark: "SparkSession", inputs: Mapping[str, Input], params: BaseModel) -> Commit:
         task, lake, schema = self._task, self._tools.lake, self._task.action.schema

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -25,8 +26,11 @@ class Sessions(Protocol):
     def open(self, profile: Profile) -> "SparkSession":
         """Return a session started for ``profile``."""
 
-    def wait_for_executors(self) -> bool:
-        """Return once the session can compute: whether there were executors of its own to wait for."""
+    def executors(self) -> AbstractContextManager[bool]:
+        """Yield once the session can compute: whether it has executors of its own.
+
+        Raises a LakemillError that says why they did not come, or went while the block was computing.
+        """
 
     def interruption(self) -> Reason | None:
         """Return why this process is being ended, when the cluster that it runs in says so."""

@@ -1,9 +1,10 @@
-"""A run's executors as pods: how Spark is told to start them, and how long they are waited for."""
+"""A run's executors as pods: how Spark is told to start them, how long they are waited for, why there are none."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -11,7 +12,8 @@ from assets.errors import PodsFailedError
 from assets.pod_failures import reason_of_error, reason_of_pod, reason_of_pods, reason_of_silence
 from contracts.messages import Profile
 from contracts.reasons import Reason, ReasonCode
-from orchestration.k8s import BLOCK_MANAGER_PORT, DRIVER_PORT, executor_size, spark_settings
+from orchestration.executor_watch import ExecutorWatch, registered
+from orchestration.k8s import BLOCK_MANAGER_PORT, DRIVER_PORT, executor_pod, spark_settings
 from resources.cluster import Cluster, ClusterError, Pod
 from resources.kubernetes_cluster import KubernetesCluster
 from resources.settings import ComputeSettings
@@ -49,18 +51,25 @@ class PodExecutors:
             raise SparkUnavailableError("this run is no pod of the cluster: LAKEMILL_POD_NAME does not name one")
         return spark_settings(profile, own, self.process)
 
-    def wait(self, session: "SparkSession", profile: Profile) -> None:
-        """See resources.spark.Executors: for all of them, but no longer than until the first one is late.
+    @contextmanager
+    def attached(self, session: "SparkSession", profile: Profile) -> Iterator[None]:
+        """See resources.spark.Executors: waits for all of them, but no longer than until the first one is late.
 
-        Raises PodsFailedError when not even one came; with fewer than wanted the work begins.
+        Raises PodsFailedError when not even one came, or when there has been none for as long later on. With fewer
+        than wanted the work begins, and goes on.
         """
+        self._wait(session, profile)
+        with ExecutorWatch(session, self.process.executor_start_seconds, lambda: self._why(session, profile)):
+            yield
+
+    def _wait(self, session: "SparkSession", profile: Profile) -> None:
         wanted = profile.executor_instances if profile.min_executors is None else profile.min_executors
         patience = self.process.executor_start_seconds
         give_up_at = self.clock() + patience
-        while (ready := _registered(session)) < wanted:
+        while (ready := registered(session)) < wanted:
             if self.clock() > give_up_at:
                 if not ready:
-                    raise PodsFailedError(self._why(session, profile) or reason_of_silence(patience, ROLE))
+                    raise PodsFailedError(self._why(session, profile))
                 log.warning("executors.fewer", ready=ready, wanted=wanted)
                 return
             self.sleep(_POLL_SECONDS)
@@ -73,17 +82,16 @@ class PodExecutors:
             return None  # what interrupted us may have reached it too
         return reason_of_pod(own, "run pod") if own is not None and own.disruption else None
 
-    def _why(self, session: "SparkSession", profile: Profile) -> Reason | None:
-        application = session.sparkContext.applicationId
+    def _why(self, session: "SparkSession", profile: Profile) -> Reason:
+        application, patience = session.sparkContext.applicationId, self.process.executor_start_seconds
         try:
             pods = self.cluster.pods(f"spark-role=executor,spark-app-selector={application}")
-            if pods:
-                return reason_of_pods(pods, (), ROLE) or _unreached(pods, self.process.executor_start_seconds)
-            # Spark only logs why it could not make any: so ask the API server what it has against one like them.
-            self.cluster.try_pod(_probe(profile))
+            if not pods:
+                # Spark only logs why it could not make any: so ask the API server what it has against one like them.
+                self.cluster.try_pod(executor_pod(profile, self.process))
         except ClusterError as error:
             return reason_of_error(error, ROLE)
-        return None
+        return reason_of_pods(pods, (), ROLE) or _unreached(pods, patience) or reason_of_silence(patience, ROLE)
 
 
 def pod_executors(settings: ComputeSettings) -> PodExecutors | None:
@@ -102,27 +110,3 @@ def _unreached(pods: Sequence[Pod], seconds: float) -> Reason | None:
         f"an operator has to open the ports {DRIVER_PORT} and {BLOCK_MANAGER_PORT} between them"
     )
     return Reason(code=ReasonCode.SPARK_UNAVAILABLE, message=message)
-
-
-def _registered(session: "SparkSession") -> int:
-    context: Any = session.sparkContext
-    return int(context._jsc.sc().getExecutorMemoryStatus().size()) - 1  # the driver is among them
-
-
-def _probe(profile: Profile) -> dict[str, Any]:
-    locked = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-    container = {
-        "name": "probe",
-        "image": "probe",
-        "resources": executor_size(profile).requirements(),
-        "securityContext": locked,
-    }
-    return {
-        "metadata": {"generateName": "executor-probe-"},
-        "spec": {
-            "restartPolicy": "Never",
-            "automountServiceAccountToken": False,
-            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [container],
-        },
-    }

@@ -7,6 +7,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import yaml
+
 from contracts.messages import Profile
 from resources.cluster import Pod
 from resources.settings import ComputeSettings
@@ -102,6 +104,18 @@ def spark_settings(profile: Profile, pod: Pod, settings: ComputeSettings) -> dic
         **_executors(profile),
         **_SAFE,
     }
+
+
+def executor_pod(profile: Profile, settings: ComputeSettings) -> dict[str, Any]:
+    """Return an executor's pod as Spark makes it of the template, as far as the API server judges it.
+
+    Raises OSError without the template.
+    """
+    pod: dict[str, Any] = yaml.safe_load(settings.executor_template.read_text())
+    pod["metadata"]["generateName"] = "executor-"
+    pod["spec"] |= {"restartPolicy": "Never", "serviceAccountName": settings.executor_service_account}
+    pod["spec"]["containers"][0] |= {"image": "executor", "resources": executor_size(profile).requirements()}
+    return pod
 
 
 def _executors(profile: Profile) -> dict[str, str]:

@@ -56,12 +56,17 @@ def launcher_config(dagster_yaml: Path) -> dict[str, Any]:
 
 
 def run_job(profile: Profile, config: Mapping[str, Any], image: str | None = None) -> dict[str, Any]:
-    """Return the Job (as JSON) of a run with ``profile``, made by dagster-k8s from the launcher's ``config``.
+    """Return the Job (as JSON) of a run with ``profile``, made by dagster-k8s from the launcher's ``config``."""
+    return tagged_job(config, run_tags(profile, image))
 
-    Raises what dagster-k8s raises when the run's part goes beyond what the launcher allows.
+
+def tagged_job(config: Mapping[str, Any], tags: Mapping[str, str]) -> dict[str, Any]:
+    """Return the Job (as JSON) of a run with these tags.
+
+    Raises what dagster-k8s raises when they hold what the launcher's ``config`` does not let a run choose.
     """
     launcher: Any = SimpleNamespace(**{**_DEFAULTS, **config})
-    run = DagsterRun(job_name="action", run_id=_RUN_ID, tags=run_tags(profile, image))
+    run = DagsterRun(job_name="action", run_id=_RUN_ID, tags=tags)
     context = K8sContainerContext.create_for_run(run, launcher, include_run_tags=True)
     job = construct_dagster_k8s_job(
         job_config=context.get_k8s_job_config(job_image=None, run_launcher=launcher),

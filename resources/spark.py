@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -30,8 +31,11 @@ class Executors(Protocol):
     def settings(self, profile: Profile) -> dict[str, str]:
         """Return what Spark must be told to start them, its master included."""
 
-    def wait(self, session: "SparkSession", profile: Profile) -> None:
-        """Return when there are enough of them. Raises a LakemillError that says why there are not."""
+    def attached(self, session: "SparkSession", profile: Profile) -> AbstractContextManager[None]:
+        """Wait until there are enough of them, and end the session's jobs should they all stay away later.
+
+        Both raise a LakemillError that says why.
+        """
 
     def interruption(self) -> Reason | None:
         """Return why this process is being ended, when the cluster that it runs in says so."""
@@ -66,15 +70,17 @@ class SparkSessions:
             raise SparkUnavailableError("this process runs Spark for another profile; start one process per profile")
         return self._session
 
-    def wait_for_executors(self) -> bool:
-        """Return once the session can compute: whether there were executors of its own to wait for.
+    @contextmanager
+    def executors(self) -> Iterator[bool]:
+        """Yield once the session can compute: whether it has executors of its own.
 
-        Raises a LakemillError that says why they did not come.
+        Raises a LakemillError that says why they did not come, or went.
         """
         if self._session is None or self._profile is None or not (executors := self._outside(self._profile)):
-            return False
-        executors.wait(self._session, self._profile)
-        return True
+            yield False
+            return
+        with executors.attached(self._session, self._profile):
+            yield True
 
     def interruption(self) -> Reason | None:
         """Return why this process is being ended, when the cluster that it runs in says so."""

@@ -4,7 +4,8 @@ For tests of the runner's branches only. What Spark itself does is tested with S
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
@@ -155,8 +156,9 @@ class ArrowSessions:
         self.interrupted_by: Reason | None = None
         self.error: Exception | None = None
 
-    def wait_for_executors(self) -> bool:
-        return True
+    @contextmanager
+    def executors(self) -> Iterator[bool]:
+        yield True
 
     def lost_executors(self) -> list[str]:
         return self.lost

@@ -1,6 +1,10 @@
-"""What a wait for executors reads of a Spark session: how many have registered."""
+"""What a run asks of a Spark session about executors: how many have registered, and to end its jobs."""
 
+from pathlib import Path
+from threading import Event
 from typing import Any
+
+EXECUTOR_TEMPLATE = Path(__file__).parent / "executor-template.yaml"
 
 
 class ExecutorCount:
@@ -10,6 +14,8 @@ class ExecutorCount:
 
     def __init__(self) -> None:
         self.registered = 0
+        self.cancelled = Event()
+        """Set once all jobs were cancelled."""
 
     @property
     def sparkContext(self) -> Any:  # noqa: N802 - Spark's own name
@@ -22,6 +28,9 @@ class ExecutorCount:
 
     def getExecutorMemoryStatus(self) -> "ExecutorCount":  # noqa: N802 - Spark's own name
         return self
+
+    def cancelAllJobs(self) -> None:  # noqa: N802 - Spark's own name
+        self.cancelled.set()
 
     def size(self) -> int:
         return self.registered + 1  # the driver

@@ -17,7 +17,7 @@ from orchestration.executors import PodExecutors
 from resources.cluster import Cluster, ClusterRefusedError, Pod
 from resources.kubernetes_cluster import KubernetesCluster
 from resources.settings import ComputeSettings
-from tests.executor_count import ExecutorCount
+from tests.executor_count import EXECUTOR_TEMPLATE, ExecutorCount
 from tests.memory_cluster import MemoryCluster
 
 IMAGE = "lakemill.invalid/compute:9"
@@ -189,7 +189,12 @@ def test_executors_that_could_not_be_made_are_explained(world: World, full: bool
     if full:
         world.fill()
     session: Any = ExecutorCount()
-    hasty = ComputeSettings(internal_secret=SecretStr("internal-secret-of-the-tests"), executor_start_seconds=0.01)
-    with pytest.raises(PodsFailedError) as failed:
-        PodExecutors(hasty, world.cluster).wait(session, Profile(executor_instances=1))
+    hasty = ComputeSettings(
+        internal_secret=SecretStr("internal-secret-of-the-tests"),
+        executor_start_seconds=0.01,
+        executor_template=EXECUTOR_TEMPLATE,
+    )
+    executors = PodExecutors(hasty, world.cluster)
+    with pytest.raises(PodsFailedError) as failed, executors.attached(session, Profile(executor_instances=1)):
+        raise AssertionError("there are none")
     assert failed.value.reason.code is code

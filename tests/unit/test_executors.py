@@ -13,7 +13,7 @@ from orchestration.executors import PodExecutors, pod_executors
 from resources.cluster import Pod
 from resources.settings import ComputeSettings
 from resources.spark_storage import SparkUnavailableError
-from tests.executor_count import ExecutorCount
+from tests.executor_count import EXECUTOR_TEMPLATE, ExecutorCount
 from tests.memory_cluster import MemoryCluster
 
 PROFILE = Profile(executor_instances=3, executor_memory="4g")
@@ -24,6 +24,7 @@ SETTINGS = ComputeSettings(
     pod_name=OWN.name,
     pod_namespace="lakemill",
     executor_start_seconds=60,
+    executor_template=EXECUTOR_TEMPLATE,
 )
 
 
@@ -46,7 +47,8 @@ class World:
         self.cluster.add(pod, spark_role="executor", spark_app_selector="spark-1")
 
     def wait(self, profile: Profile = PROFILE) -> None:
-        self.executors.wait(self.session, profile)
+        with self.executors.attached(self.session, profile):
+            pass
 
     def reason(self) -> Reason:
         """Wait in vain; return why."""
@@ -138,6 +140,8 @@ def test_without_pods_the_api_server_is_asked_what_it_has_against_them() -> None
     (tried,) = world.cluster.tried
     (container,) = tried["spec"]["containers"]
     assert container["resources"]["limits"] == {"memory": f"{4096 + 409}Mi"}
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}  # the template's
+    assert tried["spec"]["serviceAccountName"] == SETTINGS.executor_service_account
 
 
 def test_what_nobody_explains_is_told_with_how_long_it_took() -> None:
@@ -147,6 +151,48 @@ def test_what_nobody_explains_is_told_with_how_long_it_took() -> None:
     assert reason.code is ReasonCode.POD_PENDING
     assert "60 s" in reason.message
     assert "executor pod" in reason.message
+
+
+def losing_all(world: World) -> None:
+    """A job whose executors go for good: Spark waits for new ones until somebody ends the job."""
+    world.session.registered = 0
+    world.cluster.is_full = True
+    assert world.session.cancelled.wait(10)
+    raise RuntimeError("Job 0 cancelled as part of cancellation of all jobs")
+
+
+def losing_some(world: World) -> None:
+    """A job that fails for itself, while executors go and others come."""
+    for registered in (0, 1, 0, 1):
+        world.session.registered = registered
+        assert not world.session.cancelled.wait(0.2)
+    raise RuntimeError("the action's own")
+
+
+def test_a_run_that_is_left_without_executors_ends_and_says_why() -> None:
+    hasty = World(settings=SETTINGS.model_copy(update={"executor_start_seconds": 0.2}))
+    hasty.session.registered = 3
+    with pytest.raises(PodsFailedError) as failed, hasty.executors.attached(hasty.session, PROFILE):
+        losing_all(hasty)
+    assert failed.value.reason.code is ReasonCode.QUOTA_EXCEEDED
+    assert isinstance(failed.value.__cause__, RuntimeError)
+    hasty.session.cancelled.clear()
+    assert not hasty.session.cancelled.wait(0.3), "nobody watches any more"
+
+
+def test_executors_that_are_replaced_in_time_leave_the_work_alone() -> None:
+    hasty = World(settings=SETTINGS.model_copy(update={"executor_start_seconds": 0.4}))
+    hasty.session.registered = 3
+    with pytest.raises(RuntimeError, match="the action's own"), hasty.executors.attached(hasty.session, PROFILE):
+        losing_some(hasty)
+
+
+def test_a_run_whose_work_is_done_when_its_executors_go_has_done_it() -> None:
+    hasty = World(settings=SETTINGS.model_copy(update={"executor_start_seconds": 0.2}))
+    hasty.session.registered = 3
+    with hasty.executors.attached(hasty.session, PROFILE):
+        hasty.session.registered = 0
+        assert hasty.session.cancelled.wait(10)
 
 
 def test_a_cluster_that_falls_silent_is_told_as_such() -> None:

@@ -1,5 +1,6 @@
 """An asset's body: what it does with a launch's members, and what it shows of a snapshot. No Spark is started."""
 
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -63,8 +64,8 @@ class NoSpark:
     def interruption(self) -> None:
         return None
 
-    def wait_for_executors(self) -> bool:
-        raise AssertionError("there is no session to wait for")
+    def executors(self) -> AbstractContextManager[bool]:
+        raise AssertionError("there is no session that could have any")
 
     def usage(self) -> dict[str, float]:
         return {}

@@ -60,6 +60,11 @@ class ClusterWorld(World):
 
         return wait_for(f"attempt {attempt} of {process_id} runs", started, 120)
 
+    def driver_of(self, run_id: str) -> str:
+        """Return the name of a run's pod."""
+        (pod,) = self.pods(f"dagster/run-id={run_id}")
+        return str(pod["metadata"]["name"])
+
     def executors_at_work(self, run_id: str) -> list[str]:
         """Wait until both executors of a run compute a task; return their pods' names."""
 
@@ -70,6 +75,31 @@ class ClusterWorld(World):
             return working if len(working) == 2 else None
 
         return wait_for(f"two executors of run {run_id} at work", at_work, 120)
+
+    def attempts(self, process_id: str) -> list[str]:
+        """Return the reason codes of the attempts that failed."""
+        timeline = self.client.process(process_id)["timeline"]
+        return [entry["detail"]["reason"]["code"] for entry in timeline if entry["stage"] == "attempt_failed"]
+
+    @contextmanager
+    def quota(self, extra_mb: int) -> Iterator[None]:
+        """While entered, the namespace may hold ``extra_mb`` more of memory than it does (less, if negative)."""
+        spec = {"hard": {"requests.memory": "64Gi"}}
+        manifest = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "small"}, "spec": spec}
+
+        def used() -> str | None:
+            found = json.loads(self.kubectl("get", "resourcequota", "small", "-o", "json"))
+            value: str | None = found.get("status", {}).get("used", {}).get("requests.memory")
+            return value
+
+        self.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+        try:
+            in_use = int(wait_for("the quota is counted", used, 30).removesuffix("Mi"))
+            spec["hard"]["requests.memory"] = f"{in_use + extra_mb}Mi"
+            self.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+            yield
+        finally:
+            self.kubectl("delete", "resourcequota", "small")
 
     def log(self, pod: str) -> str:
         """Return what a pod has said so far; nothing when there is no such pod."""

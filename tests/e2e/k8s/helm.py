@@ -7,15 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import yaml
-from dagster import DagsterRun
 from dagster._config import process_config
-from dagster_k8s.container_context import K8sContainerContext
-from dagster_k8s.job import construct_dagster_k8s_job
-from kubernetes.client import ApiClient
 
+from orchestration.k8s import CONFIG_TAG
+from orchestration.rendering import tagged_job
 from tests.test_architecture import ROOT
 
 CHART = ROOT / "deploy" / "chart"
@@ -75,20 +72,7 @@ def run_job(objects: Sequence[Manifest], config: Mapping[str, Any] | None = None
     cluster = {"load_incluster_config": False, "kubeconfig_file": os.environ["KUBECONFIG"]}
     checked = process_config(launcher_class.config_type(), {**stated["config"], **cluster})
     assert checked.success, checked.errors
-    launcher = launcher_class(**dict(checked.value or {}))
-    tags = {"dagster-k8s/config": json.dumps(config)} if config else {}
-    dagster_run = DagsterRun(job_name="actions", run_id=str(UUID(int=7)), tags=tags)
-    context = K8sContainerContext.create_for_run(dagster_run, launcher, include_run_tags=True)
-    job = construct_dagster_k8s_job(
-        context.get_k8s_job_config(None, launcher),
-        args=["dagster", "api", "execute_run"],
-        job_name="dagster-run-7",
-        user_defined_k8s_config=context.run_k8s_config,
-        component="run_worker",
-        labels={"dagster/run-id": dagster_run.run_id},
-    )
-    made: Manifest = ApiClient().sanitize_for_serialization(job)
-    return made
+    return tagged_job(dict(checked.value or {}), {CONFIG_TAG: json.dumps(config)} if config else {})
 
 
 def executor(objects: Sequence[Manifest]) -> Manifest:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import yaml
@@ -14,9 +15,9 @@ from tests.e2e.k8s.helm import CHART
 pytestmark = pytest.mark.k8s
 
 
-def test_a_heavy_process_becomes_pods_a_snapshot_and_a_callback(
-    mill: ClusterWorld, record_property: Callable[[str, object], None]
-) -> None:
+@pytest.fixture(scope="module")
+def heavy(mill: ClusterWorld) -> dict[str, Any]:
+    """A process that has succeeded; its pods were looked at while they worked."""
     target = mill.land_numbers()
     process_id = mill.submit(target, "slow_squares", params={"milliseconds": 1000})
     run_id = mill.run_of(process_id)
@@ -31,26 +32,30 @@ def test_a_heavy_process_becomes_pods_a_snapshot_and_a_callback(
     process = mill.finish(process_id)
     assert process["state"] == State.SUCCEEDED, process
     mill.assert_one_outcome(process_id, target)
-    stages = [entry["stage"] for entry in process["timeline"]]
+    return process
+
+
+def test_a_heavy_process_becomes_pods_a_snapshot_and_a_callback(
+    heavy: dict[str, Any], record_property: Callable[[str, object], None]
+) -> None:
+    stages = [entry["stage"] for entry in heavy["timeline"]]
     wanted = ["accepted", "released", "queued", "run_started", "spark_ready", "executors_ready", "written", "committed"]
     assert [stage for stage in stages if stage in wanted] == wanted
-    used = process["metrics"]["resources"]
+    used = heavy["metrics"]["resources"]
     assert (used["executors"], used["executor_cores"]) == (2, 2)
     assert used["driver_peak_heap_bytes"] > 0
     assert used["executor_peak_heap_bytes"] > 0
     assert used["driver_pod_peak_bytes"] > used["driver_peak_heap_bytes"] / 2
     assert used["executor_task_seconds"] > 24
-    assert process["profile"]["granted"]["executor_instances"] == 2
-    for entry in process["timeline"]:
+    assert heavy["profile"]["granted"]["executor_instances"] == 2
+    for entry in heavy["timeline"]:
         record_property(entry["stage"], entry["seconds"])
 
 
-def test_logs_outlive_the_pods(mill: ClusterWorld) -> None:
-    process_id = mill.submit(mill.land_numbers(), "slow_squares", resource_profile="small")
-    process = mill.finish(process_id)
-    assert process["state"] == State.SUCCEEDED, process
-    run_id = process["run"]["run_id"]
-    mill.wait_for_no_pods(f"dagster/run-id={run_id}", 90)
+def test_logs_outlive_the_pods(mill: ClusterWorld, heavy: dict[str, Any]) -> None:
+    run_id = heavy["run"]["run_id"]
+    mill.kubectl("delete", "job", f"dagster-run-{run_id}", "--ignore-not-found")
+    mill.wait_for_no_pods(f"dagster/run-id={run_id}", 60)
     logs = S3Lake(mill.settings, "logs")
     files = [entry.key for entry in logs.list("dagster/") if run_id in entry.key]
     assert any(b"Setting default log level" in (logs.get(key) or b"") for key in files), files

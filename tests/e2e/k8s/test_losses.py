@@ -1,0 +1,94 @@
+"""What runs is taken away: executors, run pods, the API server. The process still ends once, with one snapshot."""
+
+import json
+import os
+import subprocess
+import time
+from typing import Any
+
+import pytest
+
+from contracts.identity import Coordinate
+from contracts.reasons import ReasonCode
+from contracts.states import State
+from tests.e2e.k8s.deployment import NAMESPACE, PACE, ClusterWorld
+from tests.e2e.world import wait_for
+
+pytestmark = pytest.mark.k8s
+
+OUTAGE_SECONDS = 90
+
+
+@pytest.fixture(scope="module")
+def interrupted(mill: ClusterWorld) -> dict[str, tuple[Coordinate, dict[str, Any]]]:
+    """Two processes whose first run pod went mid-write: what was done to the pod → its target and how it ended."""
+    targets = {"deleted": mill.land_numbers(), "evicted": mill.land_numbers()}
+    process_ids = {how: mill.submit(target, "slow_squares", params=PACE) for how, target in targets.items()}
+    for how, interrupt in (("deleted", _delete), ("evicted", _evict)):
+        run_id = mill.run_of(process_ids[how])
+        mill.executors_at_work(run_id)
+        interrupt(mill, mill.driver_of(run_id))
+    return {how: (targets[how], mill.finish(process_id, seconds=300)) for how, process_id in process_ids.items()}
+
+
+def _delete(mill: ClusterWorld, pod: str) -> None:
+    mill.kubectl("delete", "pod", pod, "--grace-period=0", "--force")
+
+
+def _evict(mill: ClusterWorld, pod: str) -> None:
+    place = {"name": pod, "namespace": NAMESPACE}
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": place}
+    path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}/eviction"
+    mill.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
+
+
+def test_executors_that_are_killed_or_sent_away_are_replaced_and_the_process_succeeds(mill: ClusterWorld) -> None:
+    target = mill.land_numbers()
+    process_id = mill.submit(target, "slow_squares", params=PACE)
+    killed, drained = mill.executors_at_work(mill.run_of(process_id))
+    mill.kubectl("delete", "pod", killed, "--grace-period=0", "--force")
+    mill.kubectl("delete", "pod", drained, "--wait=false")
+    wait_for("Spark hands over what the executor holds", lambda: "Decommission executor" in mill.log(drained), 60)
+    process = mill.finish(process_id)
+    assert process["state"] == State.SUCCEEDED, process
+    assert process["attempt"] == 1
+    assert process["metrics"]["rows"] == 24
+    assert process["metrics"]["resources"]["executors"] == 4
+    mill.assert_one_outcome(process_id, target)
+
+
+@pytest.mark.parametrize(("how", "code"), [("deleted", ReasonCode.RUN_DIED), ("evicted", ReasonCode.POD_EVICTED)])
+def test_a_run_pod_that_goes_mid_write_costs_an_attempt_and_leaves_one_commit(
+    mill: ClusterWorld, interrupted: dict[str, tuple[Coordinate, dict[str, Any]]], how: str, code: ReasonCode
+) -> None:
+    target, process = interrupted[how]
+    assert process["state"] == State.SUCCEEDED, process
+    assert process["attempt"] == 2
+    assert mill.attempts(process["process_id"]) == [code]
+    mill.assert_one_outcome(process["process_id"], target)
+    commit = mill.commit(target)
+    assert commit is not None
+    assert commit.provenance.attempt == 2
+    (first,) = {entry["detail"]["run_id"] for entry in process["timeline"] if entry["stage"] == "running"} - {
+        process["run"]["run_id"]
+    }
+    mill.wait_for_no_pods(f"dagster/run-id={first}", 60)
+
+
+def test_without_the_api_server_for_90_s_a_live_run_goes_on(mill: ClusterWorld) -> None:
+    if not {"API_SERVER_STOP", "API_SERVER_START"} <= os.environ.keys():
+        pytest.skip("API_SERVER_STOP and API_SERVER_START do not say how to stop the API server")
+    target = mill.land_numbers()
+    process_id = mill.submit(target, "slow_squares", params=PACE)
+    mill.executors_at_work(mill.run_of(process_id))
+    subprocess.run(["sh", "-c", os.environ["API_SERVER_STOP"]], check=True, timeout=60)
+    try:
+        back_at = time.monotonic() + OUTAGE_SECONDS
+        wait_for("the outage is over", lambda: time.monotonic() > back_at, OUTAGE_SECONDS + 5)
+    finally:
+        subprocess.run(["sh", "-c", os.environ["API_SERVER_START"]], check=True, timeout=180)
+    process = mill.finish(process_id)
+    assert process["state"] == State.SUCCEEDED, process
+    assert process["attempt"] == 1
+    assert mill.attempts(process_id) == []
+    mill.assert_one_outcome(process_id, target)
