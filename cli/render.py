@@ -1,12 +1,19 @@
 """``lakemill render PROFILE``: what a profile becomes on Kubernetes."""
 
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from contracts.problems import LakemillError
+
 _TEMPLATE = Path(__file__).parent.parent / "deploy" / "templates" / "spark-on-kubernetes"
+
+
+class ComputePlaneMissingError(LakemillError):
+    """This installation has the control plane's packages only."""
 
 
 def render(
@@ -17,6 +24,8 @@ def render(
     image: Annotated[str | None, typer.Option(help="The name of an image that an action may name.")] = None,
 ) -> None:
     """Print the run's Job as YAML, then the same driver as arguments of spark-submit."""
+    if find_spec("dagster_k8s") is None:
+        raise ComputePlaneMissingError("'render' needs the compute plane's packages: use its image, or a checkout")
     import yaml
 
     from assets.profiles import load_images, load_profiles

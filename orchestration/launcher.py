@@ -4,6 +4,7 @@ The order is what matters. The control plane takes a run that is over and has no
 why. So the reason is reported before Dagster marks the run as failed: here, where Dagster learns of it.
 """
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from uuid import UUID
@@ -27,7 +28,7 @@ from assets.pod_failures import (
 from contracts.reasons import Reason
 from contracts.reports import Event, Report
 from resources.cluster import Cluster, ClusterError, Pod
-from resources.control_plane import ControlPlane, ControlPlaneError, HttpControlPlane
+from resources.control_plane import AttemptSupersededError, ControlPlane, ControlPlaneError, HttpControlPlane
 from resources.kubernetes_api import cluster_error
 from resources.kubernetes_cluster import KubernetesCluster
 from resources.settings import compute_settings
@@ -128,16 +129,16 @@ class LakemillRunLauncher(K8sRunLauncher):
             return  # an operator's run: nobody waits for it
         try:
             for member in self.control_plane.members(UUID(launch_id)).members:
-                self.control_plane.report(
-                    Report(
-                        event=Event.FAILED,
-                        at=datetime.now(UTC),
-                        run_id=run.run_id,
-                        process_id=member.process_id,
-                        attempt=member.attempt,
-                        reason=reason,
-                    )
+                told = Report(
+                    event=Event.FAILED,
+                    at=datetime.now(UTC),
+                    run_id=run.run_id,
+                    process_id=member.process_id,
+                    attempt=member.attempt,
+                    reason=reason,
                 )
+                with suppress(AttemptSupersededError):  # of this member; the others still wait
+                    self.control_plane.report(told)
         except ControlPlaneError as error:
             # The reconciler will find the run dead, and say that much.
             log.warning("launcher.unheard", run_id=run.run_id, reason=reason.code, error=str(error))

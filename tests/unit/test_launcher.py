@@ -16,7 +16,7 @@ from contracts.reasons import ReasonCode
 from contracts.reports import Event
 from orchestration.k8s import CONFIG_TAG
 from resources.cluster import ClusterUnavailableError, Pod
-from resources.control_plane import ControlPlaneUnavailableError
+from resources.control_plane import AttemptSupersededError, ControlPlaneUnavailableError
 from tests.unit.launcher_bench import REFUSED, SILENT, AwayControlPlane, World, name_of
 
 
@@ -182,6 +182,13 @@ def test_a_control_plane_that_takes_no_report_does_not_keep_the_job(world: World
         assert world.launcher.get_run_worker_debug_info(run)
     assert [entry["event"] for entry in logs] == ["launcher.unheard"]
     assert world.cluster.deleted == [name_of(run)]
+
+
+def test_a_member_whose_attempt_is_over_does_not_keep_the_others_from_hearing(world: World) -> None:
+    world.control_plane.refuse(Event.FAILED, AttemptSupersededError("another attempt took its place"))
+    run = world.job()
+    assert world.launcher.get_run_worker_debug_info(run)
+    assert world.told(run)[0] is ReasonCode.RUN_DIED
 
 
 def test_a_silent_api_server_is_no_sign_of_death(world: World) -> None:

@@ -76,10 +76,14 @@ class ClusterWorld(World):
 
         return wait_for(f"two executors of run {run_id} at work", at_work, 120)
 
-    def attempts(self, process_id: str) -> list[str]:
-        """Return the reason codes of the attempts that failed."""
+    def failures(self, process_id: str) -> list[dict[str, str]]:
+        """Return the reasons of the attempts that failed."""
         timeline = self.client.process(process_id)["timeline"]
-        return [entry["detail"]["reason"]["code"] for entry in timeline if entry["stage"] == "attempt_failed"]
+        return [entry["detail"]["reason"] for entry in timeline if entry["stage"] == "attempt_failed"]
+
+    def failed_codes(self, process_id: str) -> list[str]:
+        """Return the reason codes of the attempts that failed."""
+        return [reason["code"] for reason in self.failures(process_id)]
 
     @contextmanager
     def quota(self, extra_mb: int) -> Iterator[None]:

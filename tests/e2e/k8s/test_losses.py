@@ -64,7 +64,7 @@ def test_a_run_pod_that_goes_mid_write_costs_an_attempt_and_leaves_one_commit(
     target, process = interrupted[how]
     assert process["state"] == State.SUCCEEDED, process
     assert process["attempt"] == 2
-    assert mill.attempts(process["process_id"]) == [code]
+    assert mill.failed_codes(process["process_id"]) == [code]
     mill.assert_one_outcome(process["process_id"], target)
     commit = mill.commit(target)
     assert commit is not None
@@ -90,5 +90,5 @@ def test_without_the_api_server_for_90_s_a_live_run_goes_on(mill: ClusterWorld) 
     process = mill.finish(process_id)
     assert process["state"] == State.SUCCEEDED, process
     assert process["attempt"] == 1
-    assert mill.attempts(process_id) == []
+    assert mill.failed_codes(process_id) == []
     mill.assert_one_outcome(process_id, target)

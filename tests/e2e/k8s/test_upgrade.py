@@ -24,13 +24,18 @@ def test_the_doctor_finds_the_deployment_well_from_inside() -> None:
 def test_processes_that_run_during_an_upgrade_are_not_lost(mill: ClusterWorld) -> None:
     before = {pod["metadata"]["name"] for pod in mill.pods(f"app.kubernetes.io/instance={RELEASE}")}
     targets = [mill.land_numbers() for _ in range(2)]
-    process_ids = [mill.submit(target, "slow_squares", params=PACE) for target in targets]
+    profiles = ("medium", "elastic")  # the latter begins with one executor, and asks for another as it has work for two
+    process_ids = [
+        mill.submit(target, "slow_squares", params=PACE, resource_profile=profile)
+        for target, profile in zip(targets, profiles, strict=True)
+    ]
     mill.executors_at_work(mill.run_of(process_ids[0]))
     stamps = [part for name in SERVERS for part in ("--set", f"{name}.podAnnotations.upgraded=yes")]
     install(mill.stack, *stamps)
     for process_id, target in zip(process_ids, targets, strict=True):
         process = mill.finish(process_id, seconds=240)
         assert process["state"] == State.SUCCEEDED, process
+        assert process["metrics"]["resources"]["executors"] == 2
         mill.assert_one_outcome(process_id, target)
     for server in SERVERS:
         selector = f"app.kubernetes.io/instance={RELEASE},app.kubernetes.io/component={server}"
