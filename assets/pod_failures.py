@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from contracts.reasons import Reason, ReasonCode
-from resources.cluster import ClusterError, ClusterUnavailableError, Pod
+from resources.cluster import ClusterError, ClusterUnavailableError, Job, Pod
 
 _PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"})
 _UNDER_WAY = frozenset({None, "ContainerCreating", "PodInitializing"})
@@ -54,6 +54,14 @@ def _not_started(pod: Pod, role: str) -> Reason | None:
     return None
 
 
+def reason_of_job(job: Job | None, role: str) -> Reason | None:
+    """Say why the cluster ended a Job and its pod with it; None when it has not, or only because the pod had failed."""
+    if job is None or job.failure != "DeadlineExceeded":
+        return None
+    told = f"the {role} was still at work when its time was over ({job.failure})"
+    return _reason(ReasonCode.RUN_TIMED_OUT, f"{told}; ask for a larger resource_profile")
+
+
 def reason_of_refusal(said: str, role: str) -> Reason:
     """Say why the cluster did not even make the pod; ``said`` is its own sentence."""
     if _QUOTA.search(said):
@@ -80,9 +88,6 @@ def reason_of_pods(pods: Iterable[Pod], complaints: Iterable[str], role: str) ->
     for said in complaints:
         if "forbidden" in said:
             return reason_of_refusal(said, role)
-        if "longer than specified deadline" in said:
-            told = f"the {role} was still at work when its time was over ({said})"
-            return _reason(ReasonCode.RUN_TIMED_OUT, f"{told}; ask for a larger resource_profile")
     return None
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from assets.errors import PodsFailedError
-from assets.pod_failures import reason_of_error, reason_of_pod, reason_of_pods, reason_of_silence
+from assets.pod_failures import reason_of_error, reason_of_job, reason_of_pod, reason_of_pods, reason_of_silence
 from contracts.messages import Profile
 from contracts.reasons import Reason, ReasonCode
 from orchestration.executor_watch import ExecutorWatch, registered
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-ROLE = "executor pod"
+ROLE, _OWN_ROLE = "executor pod", "run pod"
 _POLL_SECONDS = 0.25
 
 
@@ -78,9 +78,13 @@ class PodExecutors:
         """See resources.spark.Executors."""
         try:
             own = self.cluster.pod(self.process.pod_name) if self.process.pod_name else None
+            if own is None:
+                return None
+            if own.disruption:
+                return reason_of_pod(own, _OWN_ROLE)
+            return reason_of_job(self.cluster.job(own.job), _OWN_ROLE) if own.job else None
         except ClusterError:
             return None  # what interrupted us may have reached it too
-        return reason_of_pod(own, "run pod") if own is not None and own.disruption else None
 
     def _why(self, session: "SparkSession", profile: Profile) -> Reason:
         application, patience = session.sparkContext.applicationId, self.process.executor_start_seconds

@@ -21,6 +21,7 @@ from assets.partitions import LAUNCH_TAG
 from assets.pod_failures import (
     reason_of_absence,
     reason_of_error,
+    reason_of_job,
     reason_of_pods,
     reason_of_refusal,
     reason_of_silence,
@@ -61,7 +62,7 @@ class LakemillRunLauncher(K8sRunLauncher):
         try:
             # Dagster's create has no time limit: a mute API server is met here. A Job that is there already was made by
             # a daemon that died before it noted so.
-            if not self.cluster.has_job(_job_name(run)):
+            if self.cluster.job(_job_name(run)) is None:
                 super().launch_run(context)
         except Exception as error:
             self._report(run, _reason_of(error))
@@ -71,7 +72,7 @@ class LakemillRunLauncher(K8sRunLauncher):
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
         """Tell how the Job of a started run stands. A silent API server is no sign of death: the run may well live."""
         try:
-            if not self.cluster.has_job(_job_name(run)):
+            if self.cluster.job(_job_name(run)) is None:
                 return CheckRunHealthResult(WorkerStatus.FAILED, "the Job is gone")
             self._remember(run)
         except ClusterError as error:
@@ -109,7 +110,9 @@ class LakemillRunLauncher(K8sRunLauncher):
         name = _job_name(run)
         before = self._disrupted.pop(run.run_id, [])
         pods = self.cluster.pods(f"job-name={name}")
-        found = reason_of_pods([*pods, *before], reversed(self.cluster.complaints("Job", name)), ROLE)
+        found = reason_of_job(self.cluster.job(name), ROLE) or reason_of_pods(
+            [*pods, *before], reversed(self.cluster.complaints("Job", name)), ROLE
+        )
         if found is not None:
             return found
         if pods:

@@ -38,6 +38,15 @@ class ClusterAbsentError(ClusterError):
 
 
 @dataclass(frozen=True, slots=True)
+class Job:
+    """What is told of one Job."""
+
+    name: str
+    failure: str | None = None
+    """Why the cluster gave it up, such as ``DeadlineExceeded``."""
+
+
+@dataclass(frozen=True, slots=True)
 class Pod:
     """What is told of one pod, as far as it matters for why it does not do its work."""
 
@@ -46,6 +55,8 @@ class Pod:
     image: str
     pull_policy: str = "IfNotPresent"
     pull_secrets: tuple[str, ...] = ()
+    job: str | None = None
+    """The Job that made it."""
     node: str | None = None
     reason: str | None = None
     """The pod's own reason, such as ``Evicted``."""
@@ -72,8 +83,8 @@ class Cluster(Protocol):
     def pods(self, labels: str) -> list[Pod]:
         """Return the pods that a label selector (``a=b,c=d``) finds."""
 
-    def has_job(self, name: str) -> bool:
-        """Return whether the Job exists."""
+    def job(self, name: str) -> Job | None:
+        """Return one Job, or None when there is none."""
 
     def complaints(self, kind: str, name: str) -> list[str]:
         """Return the warnings that the cluster's own parts have raised about one object, the newest last."""

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from kubernetes.client import ApiClient, ApiException, BatchV1Api, CoreV1Api
 
-from resources.cluster import Pod
+from resources.cluster import Job, Pod
 from resources.kubernetes_api import TIMEOUT, answering, connect
 
 _Answer = TypeVar("_Answer")
@@ -22,18 +22,18 @@ class KubernetesCluster:
     def pod(self, name: str) -> Pod | None:
         """See Cluster."""
         found = _or_none(lambda: self._core.read_namespaced_pod(name, self._namespace, **self._limits))
-        return _pod(found) if found else None
+        return pod_of(found) if found else None
 
     def pods(self, labels: str) -> list[Pod]:
         """See Cluster."""
         with answering():
             found = self._core.list_namespaced_pod(self._namespace, label_selector=labels, **self._limits)
-        return [_pod(item) for item in found.items]
+        return [pod_of(item) for item in found.items]
 
-    def has_job(self, name: str) -> bool:
+    def job(self, name: str) -> Job | None:
         """See Cluster."""
-        read = self._batch.read_namespaced_job_status
-        return _or_none(lambda: read(name, self._namespace, **self._limits)) is not None
+        found = _or_none(lambda: self._batch.read_namespaced_job(name, self._namespace, **self._limits))
+        return _job(found) if found else None
 
     def complaints(self, kind: str, name: str) -> list[str]:
         """See Cluster."""
@@ -76,7 +76,14 @@ def _or_none(call: Callable[[], _Answer]) -> _Answer | None:
             raise
 
 
-def _pod(found: Any) -> Pod:
+def _job(found: Any) -> Job:
+    # The first of these comes before its pods are ended, the second after they have.
+    given_up = [each for each in found.status.conditions or () if each.type in {"FailureTarget", "Failed"}]
+    return Job(found.metadata.name, next((each.reason for each in given_up if each.status == "True"), None))
+
+
+def pod_of(found: Any) -> Pod:
+    """Return what is told of a pod that the API gave."""
     status, container = found.status, found.spec.containers[0]
     state = next((each.state for each in status.container_statuses or () if each.name == container.name), None)
     waiting, ended = (state.waiting, state.terminated) if state else (None, None)
@@ -88,6 +95,7 @@ def _pod(found: Any) -> Pod:
         image=container.image,
         pull_policy=container.image_pull_policy or "IfNotPresent",
         pull_secrets=tuple(each.name for each in found.spec.image_pull_secrets or ()),
+        job=(found.metadata.labels or {}).get("batch.kubernetes.io/job-name"),
         node=found.spec.node_name,
         reason=status.reason,
         message=status.message or "",

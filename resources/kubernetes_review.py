@@ -7,10 +7,8 @@ from kubernetes import client
 
 from resources.cluster import ClusterRefusedError, ImpersonationError
 from resources.cluster_review import Access, PodEnd, PodModel, ShortPod
-from resources.kubernetes_api import answering, connect
+from resources.kubernetes_api import TIMEOUT, answering, connect
 from resources.short_pod import run_to_its_end
-
-_SECONDS = 10
 
 
 class KubernetesReview:
@@ -30,13 +28,13 @@ class KubernetesReview:
         """See ClusterReview."""
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
         with answering("a SelfSubjectReview"):
-            found = client.AuthenticationV1Api(self._api).create_self_subject_review(body, _request_timeout=_SECONDS)
+            found = client.AuthenticationV1Api(self._api).create_self_subject_review(body, _request_timeout=TIMEOUT)
         return str(found.status.user_info.username)
 
     def version(self) -> str:
         """See ClusterReview."""
         with answering("its version"):
-            return str(client.VersionApi(self._api).get_code(_request_timeout=_SECONDS).git_version)
+            return str(client.VersionApi(self._api).get_code(_request_timeout=TIMEOUT).git_version)
 
     def may(self, access: Access, account: str | None = None) -> bool:
         """See ClusterReview."""
@@ -64,7 +62,7 @@ class KubernetesReview:
         """See ClusterReview."""
         with answering("a list of pods"):
             found = client.CoreV1Api(self._api).list_namespaced_pod(
-                self.namespace, field_selector=f"spec.serviceAccountName={account}", limit=1, _request_timeout=_SECONDS
+                self.namespace, field_selector=f"spec.serviceAccountName={account}", limit=1, _request_timeout=TIMEOUT
             )
         if not found.items:
             return None
@@ -93,4 +91,4 @@ class KubernetesReview:
     def _review(self, api: Any, body: dict[str, Any]) -> bool:
         with answering("an access review"):
             asked = client.AuthorizationV1Api(api)
-            return bool(asked.create_self_subject_access_review(body, _request_timeout=_SECONDS).status.allowed)
+            return bool(asked.create_self_subject_access_review(body, _request_timeout=TIMEOUT).status.allowed)

@@ -11,11 +11,20 @@ from uuid import uuid4
 
 from kubernetes import client
 
+from resources.cluster import Pod
 from resources.cluster_review import PodEnd, ShortPod
+from resources.kubernetes_api import TIMEOUT
+from resources.kubernetes_cluster import pod_of
 
-_SECONDS = 10
 _POLL_SECONDS = 0.5
-_NEVER_STARTS = {"ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError"}
+_NEVER_STARTS = {
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "CreateContainerConfigError",
+    "StartError",
+    "ContainerCannotRun",
+}
 _USER = 10001
 
 
@@ -30,14 +39,14 @@ def run_to_its_end(
     """Create the Job, wait for its pod, delete both. Raises kubernetes' ApiException and urllib3's HTTPError."""
     batch, core = client.BatchV1Api(api), client.CoreV1Api(api)
     name = f"lakemill-doctor-{uuid4().hex[:8]}"
-    batch.create_namespaced_job(namespace, job_of(name, pod), _request_timeout=_SECONDS)
+    batch.create_namespaced_job(namespace, job_of(name, pod), _request_timeout=TIMEOUT)
     try:
         deadline = clock() + pod.seconds
         while (end := _look(core, namespace, name)) is None and clock() < deadline:
             sleep(_POLL_SECONDS)
         return end or PodEnd(None, problem=f"nothing after {pod.seconds:.0f} s: {_why(core, namespace, name)}")
     finally:
-        batch.delete_namespaced_job(name, namespace, propagation_policy="Background", _request_timeout=_SECONDS)
+        batch.delete_namespaced_job(name, namespace, propagation_policy="Background", _request_timeout=TIMEOUT)
 
 
 def job_of(name: str, pod: ShortPod) -> dict[str, Any]:
@@ -91,60 +100,43 @@ def _look(core: Any, namespace: str, job: str) -> PodEnd | None:
     if pod is None:
         refusal = _event(core, namespace, job, "FailedCreate")
         return PodEnd(None, problem=f"its pod cannot be created: {refusal}") if refusal else None
-    if pod.status.phase == "Failed" and pod.status.reason:  # evicted, or refused by its node
-        return PodEnd(None, problem=f"{pod.status.reason}: {pod.status.message}")
-    state = _state(pod)
-    if state is None:
+    if pod.phase == "Failed" and pod.reason:  # evicted, or refused by its node
+        return PodEnd(None, problem=f"{pod.reason}: {pod.message}")
+    if (why := pod.waiting or pod.terminated) in _NEVER_STARTS:
+        failure = _event(core, namespace, pod.name, "Failed")
+        return PodEnd(None, problem=f"{why}: {failure or pod.waiting_message}".rstrip(": "))
+    if pod.exit_code is None:
         return None
-    if state.terminated:
-        return PodEnd(state.terminated.exit_code, _log(core, namespace, pod), _exit_words(state.terminated))
-    if state.waiting and state.waiting.reason in _NEVER_STARTS:
-        failure = _event(core, namespace, pod.metadata.name, "Failed")
-        return PodEnd(None, problem=f"{state.waiting.reason}: {failure or state.waiting.message}")
-    return None
+    problem = f"exit code {pod.exit_code} ({pod.terminated})" if pod.exit_code else ""
+    return PodEnd(pod.exit_code, _log(core, namespace, pod.name), problem)
 
 
 def _why(core: Any, namespace: str, job: str) -> str:
     pod = _pod(core, namespace, job)
     if pod is None:
         return "there is no pod"
-    state = _state(pod)
-    if state and state.waiting:
-        return f"its container waits: {state.waiting.reason} {state.waiting.message or ''}".rstrip()
-    unscheduled = [condition.message for condition in pod.status.conditions or () if condition.status == "False"]
-    return unscheduled[0] if unscheduled and unscheduled[0] else f"its pod is {pod.status.phase}"
+    if pod.waiting:
+        return f"its container waits: {pod.waiting} {pod.waiting_message}".rstrip()
+    return pod.unschedulable or f"its pod is {pod.phase}"
 
 
-def _pod(core: Any, namespace: str, job: str) -> Any:
+def _pod(core: Any, namespace: str, job: str) -> Pod | None:
     chosen = f"batch.kubernetes.io/job-name={job}"
-    found = core.list_namespaced_pod(namespace, label_selector=chosen, limit=1, _request_timeout=_SECONDS).items
-    return found[0] if found else None
+    found = core.list_namespaced_pod(namespace, label_selector=chosen, limit=1, _request_timeout=TIMEOUT).items
+    return pod_of(found[0]) if found else None
 
 
-def _log(core: Any, namespace: str, pod: Any) -> str:
+def _log(core: Any, namespace: str, pod: str) -> str:
     # As bytes: the client would read a log that is JSON and give back Python's spelling of it.
-    answer = core.read_namespaced_pod_log(
-        pod.metadata.name, namespace, _preload_content=False, _request_timeout=_SECONDS
-    )
+    answer = core.read_namespaced_pod_log(pod, namespace, _preload_content=False, _request_timeout=TIMEOUT)
     return str(answer.data.decode("utf-8", "replace"))
-
-
-def _state(pod: Any) -> Any:
-    statuses = pod.status.container_statuses or ()
-    return statuses[0].state if statuses else None
 
 
 def _event(core: Any, namespace: str, name: str, reason: str) -> str:
     """Return the first event's message: later ones only say that it is tried again."""
     chosen = f"involvedObject.name={name},reason={reason}"
     try:
-        found = core.list_namespaced_event(namespace, field_selector=chosen, _request_timeout=_SECONDS).items
+        found = core.list_namespaced_event(namespace, field_selector=chosen, _request_timeout=TIMEOUT).items
     except client.ApiException:
         return ""  # not everybody may list events; the pod says less, but enough
     return str(found[0].message) if found else ""
-
-
-def _exit_words(terminated: Any) -> str:
-    if terminated.exit_code == 0:
-        return ""
-    return f"exit code {terminated.exit_code} ({terminated.reason}) {terminated.message or ''}".rstrip()

@@ -42,6 +42,10 @@ class FakeStore:
     def now(self) -> datetime:
         return datetime.now(UTC) + self.skew
 
+    def wait(self, seconds: float) -> None:
+        """Sleep, for who waits for this store only: its clock goes on, nobody else's."""
+        self.skew += timedelta(seconds=seconds)
+
     def put(self, key: str, body: bytes, *, if_free: bool) -> int:
         if if_free and "races" in self.faults:
             is_taken = key in self.objects

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from resources.cluster import ClusterRefusedError, ClusterUnavailableError, Pod
+from resources.cluster import ClusterRefusedError, ClusterUnavailableError, Job, Pod
 
 QUOTA = "exceeded quota: small, requested: pods=1, used: pods=0, limited: pods=0"
 
@@ -17,7 +17,7 @@ class MemoryCluster:
         """The Jobs that were to be deleted, there or not."""
         self.tried: list[dict[str, Any]] = []
         self._pods: dict[str, tuple[Pod, dict[str, str]]] = {}
-        self._jobs: set[str] = set()
+        self._jobs: dict[str, Job] = {}
         self._warnings: dict[tuple[str, str], list[str]] = {}
 
     def add(self, pod: Pod, **labels: str) -> None:
@@ -26,11 +26,15 @@ class MemoryCluster:
 
     def start(self, job: str, pod: Pod | None = None) -> None:
         """Make a Job with its pod: none when the quota is full."""
-        self._jobs.add(job)
+        self._jobs[job] = Job(job)
         if self.is_full:
             self.warn("Job", job, f'Error creating: pods "{job}" is forbidden: {QUOTA}')
         elif pod is not None:
             self.add(pod, job_name=job)
+
+    def give_up(self, job: str, why: str) -> None:
+        """End a Job for a reason of the cluster's own."""
+        self._jobs[job] = Job(job, why)
 
     def warn(self, kind: str, name: str, message: str) -> None:
         self._warnings.setdefault((kind, name), []).append(message)
@@ -44,9 +48,9 @@ class MemoryCluster:
         wanted = dict(pair.split("=") for pair in labels.split(",") if pair)
         return [pod for pod, found in self._pods.values() if found.items() >= wanted.items()]
 
-    def has_job(self, name: str) -> bool:
+    def job(self, name: str) -> Job | None:
         self._answer()
-        return name in self._jobs
+        return self._jobs.get(name)
 
     def complaints(self, kind: str, name: str) -> list[str]:
         self._answer()
@@ -63,7 +67,7 @@ class MemoryCluster:
     def delete_job(self, name: str) -> None:
         self._answer()
         self.deleted.append(name)
-        self._jobs.discard(name)
+        self._jobs.pop(name, None)
         for pod in self.pods(f"job-name={name}"):
             del self._pods[pod.name]
 

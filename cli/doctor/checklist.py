@@ -25,6 +25,11 @@ Made from the checks by `python -m cli.doctor.checklist`; edit them in `cli/doct
 variables as the component whose image it runs in: in the control image it sees PostgreSQL, Kafka, the object store and
 receivers of callbacks, in the compute image the object store, Kafka and the Kubernetes API. What it writes it removes.
 
+`helm test` runs it in a release: PostgreSQL, Kafka, the object store and the storage contract in a pod of the control
+image, Kubernetes and images in one of the compute image, as the launcher. It cannot know a receiver of callbacks: name
+one with `--callback`, in a worker's pod. Rights of other accounts than the launcher are asked about from a workstation,
+whose kubeconfig may impersonate them.
+
 | option | meaning |
 |---|---|
 | `--only GROUP` | Make the checks of this group only, repeatable. What is not configured is then a failure. |

@@ -64,7 +64,7 @@ class Outside:
 class Site:
     """One deployment as it is seen from this process. What is None is not configured here."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one for each thing that is not ours
         self,
         options: Options,
         *,
@@ -75,6 +75,7 @@ class Site:
         connect: Callable[[str | None], ClusterReview] | None = None,
         outside: Outside | None = None,
         clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.options = options
         self._lake = lake
@@ -84,6 +85,7 @@ class Site:
         self._connect = connect or _connect
         self.outside = outside or Outside()
         self.clock = clock
+        self.sleep = sleep
         self._made: dict[str, Any] = {}
         self._open = ExitStack()
 

@@ -1,6 +1,5 @@
 """The object store: what a snapshot's commit rests on, the rights that are needed, the rules that may delete."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -81,7 +80,7 @@ def _presigned_expiry(site: Site) -> Result:
     with scratch(lake) as prefix:
         signed = lake.presign_commit(f"{prefix}late", 1)
         late = (signed.expires_at - datetime.now(UTC)).total_seconds() + lag + _GRACE_SECONDS
-        time.sleep(max(0.0, late))
+        site.sleep(max(0.0, late))
         outcome = signed.send(_MARK)
         is_there = lake.get(f"{prefix}late") is not None
     if outcome is not PutOutcome.EXPIRED or is_there:

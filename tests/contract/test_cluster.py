@@ -14,7 +14,7 @@ from assets.errors import PodsFailedError
 from contracts.messages import Profile
 from contracts.reasons import ReasonCode
 from orchestration.executors import PodExecutors
-from resources.cluster import Cluster, ClusterRefusedError, Pod
+from resources.cluster import Cluster, ClusterRefusedError, Job, Pod
 from resources.kubernetes_cluster import KubernetesCluster
 from resources.settings import ComputeSettings
 from tests.executor_count import EXECUTOR_TEMPLATE, ExecutorCount
@@ -47,6 +47,9 @@ class World(Protocol):
     def job(self, name: str) -> None:
         """Make a Job of such a pod."""
 
+    def time_out(self, job: str) -> None:
+        """Let a Job's time be over."""
+
     def fill(self) -> None:
         """Let the quota take no more pods."""
 
@@ -60,7 +63,10 @@ class MemoryWorld:
         self.cluster.warn("Pod", name, "0/1 nodes")
 
     def job(self, name: str) -> None:
-        self.cluster.start(name, Pod(f"{name}-abcde", "Pending", IMAGE))
+        self.cluster.start(name, Pod(f"{name}-abcde", "Pending", IMAGE, job=name))
+
+    def time_out(self, job: str) -> None:
+        self.cluster.give_up(job, "DeadlineExceeded")
 
     def fill(self) -> None:
         self.cluster.is_full = True
@@ -79,6 +85,9 @@ class RealWorld:
     def job(self, name: str) -> None:
         spec = {"backoffLimit": 0, "template": {"spec": POD_SPEC}}
         self.batch.create_namespaced_job(self.namespace, {"metadata": {"name": name}, "spec": spec})
+
+    def time_out(self, job: str) -> None:
+        self.batch.patch_namespaced_job(job, self.namespace, {"spec": {"activeDeadlineSeconds": 1}})
 
     def fill(self) -> None:
         quota = {"metadata": {"name": "full"}, "spec": {"hard": {"pods": "0"}}}
@@ -154,13 +163,23 @@ def test_what_the_cluster_holds_against_a_pod_is_heard(world: World, name: str) 
 
 
 def test_a_job_is_deleted_with_its_pod_and_again_without_complaint(world: World, name: str) -> None:
-    assert not world.cluster.has_job(name)
+    assert world.cluster.job(name) is None
     world.job(name)
-    assert world.cluster.has_job(name)
+    assert world.cluster.job(name) == Job(name)
     until(lambda: len(world.cluster.pods(f"job-name={name}")) == 1)
     world.cluster.delete_job(name)
-    until(lambda: not world.cluster.has_job(name) and not world.cluster.pods(f"job-name={name}"))
+    until(lambda: world.cluster.job(name) is None and not world.cluster.pods(f"job-name={name}"))
     world.cluster.delete_job(name)
+
+
+def test_a_job_whose_time_is_over_and_its_pod_say_so(world: World, name: str) -> None:
+    world.job(name)
+    until(lambda: world.cluster.pods(f"job-name={name}"))
+    (pod,) = world.cluster.pods(f"job-name={name}")
+    assert pod.job == name
+    world.time_out(name)
+    until(lambda: (job := world.cluster.job(name)) and job.failure)
+    assert world.cluster.job(name) == Job(name, "DeadlineExceeded")
 
 
 def test_a_pod_that_would_do_is_not_made(world: World, name: str) -> None:

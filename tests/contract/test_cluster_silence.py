@@ -17,7 +17,7 @@ from tests.test_architecture import ROOT
 VERBS: dict[str, list[Any]] = {
     "pod": ["x"],
     "pods": ["a=b"],
-    "has_job": ["x"],
+    "job": ["x"],
     "complaints": ["Job", "x"],
     "try_pod": [{"metadata": {"name": "x"}, "spec": {"containers": []}}],
     "delete_job": ["x"],

@@ -187,7 +187,6 @@ def test_a_receiver_that_does_not_take_it_fails(
     assert (found[""].status, words in found[""].detail) == (Status.FAIL, True), found
 
 
-@proves("callbacks.latency")
 def test_a_slow_receiver_is_a_warning() -> None:
     assert latency_result(4.9).status is Status.PASS
     assert latency_result(5.1).status is Status.WARN

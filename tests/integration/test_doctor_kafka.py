@@ -82,7 +82,6 @@ def test_a_single_open_broker_passes_with_two_warnings(broker: KafkaSettings) ->
         ({"min_insync_replicas": "2"}, "kafka.replication", Status.FAIL),
     ],
 )
-@proves("kafka.retention", "kafka.record_size", "kafka.replication")
 def test_a_topic_that_is_set_up_wrong_is_found(
     broker: KafkaSettings, configs: dict[str, str], name: str, status: Status
 ) -> None:
@@ -91,7 +90,6 @@ def test_a_topic_that_is_set_up_wrong_is_found(
 
 
 @pytest.mark.parametrize("name", ["kafka.topic", "kafka.replication", "kafka.retention", "kafka.rights"])
-@proves("kafka.topic")
 def test_a_topic_that_is_not_there_is_found(broker: KafkaSettings, name: str) -> None:
     site = Site(Options(), kafka=broker.model_copy(update={"kafka_topic": "nowhere"}))
     found = ask(site, name)
@@ -109,7 +107,6 @@ def test_a_topic_that_is_not_there_is_found(broker: KafkaSettings, name: str) ->
         ([ACLOperation.CREATE], "kafka.topic", Status.FAIL, "TopicAuthorizationFailed"),
     ],
 )
-@proves("kafka.rights")
 def test_an_authorizer_is_asked_what_we_may_do(
     guarded: KafkaSettings, allowed: list[ACLOperation], name: str, status: Status, words: str
 ) -> None:

@@ -1,5 +1,6 @@
 """The doctor itself: what it prints, its exit codes, what it never prints, and that every check can fail."""
 
+from importlib import import_module
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -15,6 +16,9 @@ from cli.doctor.site import NotConfiguredError, Options, Site
 from cli.main import app
 from contracts.problems import LakemillError
 from resources.settings import ControlSettings, KafkaSettings, LakeSettings
+from tests.doctor import ask, proven, proves
+from tests.fake_cluster import FakeCluster, site
+from tests.test_architecture import ROOT
 
 
 def check(run: Any, name: str = "kafka.made_up") -> Check:
@@ -43,6 +47,28 @@ def test_names_are_stable_and_every_check_says_what_to_do() -> None:
         assert each.remedy.endswith("."), each.name
         assert "\n" not in each.question + each.remedy
     assert {each.group for each in ALL} == set(Group)
+
+
+def test_every_check_is_proven_able_to_fail_without_a_cluster() -> None:
+    for place in ("unit", "integration"):
+        for file in sorted((ROOT / "tests" / place).glob("test_doctor_*.py")):
+            import_module(f"tests.{place}.{file.stem}")
+    assert {check.name for check in ALL} == proven()
+
+
+@pytest.mark.parametrize(
+    ("name", "status"), [("cluster.reachable", Status.PASS), ("cluster.others_may_not", Status.SKIP)]
+)
+def test_a_proof_that_sees_no_failure_fails(name: str, status: Status, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.doctor.PROOFS", [])
+    cluster = FakeCluster(me="system:serviceaccount:mill:lakemill-code")
+
+    @proves(name)
+    def proof() -> None:
+        assert ask(site(cluster), name).status is status
+
+    with pytest.raises(AssertionError, match=f"never saw {name} fail or warn"):
+        proof()
 
 
 def test_the_checklist_has_not_drifted() -> None:

@@ -4,7 +4,6 @@ import pytest
 
 from cli.doctor.check import Status
 from cli.doctor.postgres import server_result, tls_result
-from tests.doctor import proves
 
 
 @pytest.mark.parametrize(
@@ -16,7 +15,6 @@ from tests.doctor import proves
         (180001, True, Status.FAIL),
     ],
 )
-@proves("postgres.server")
 def test_an_old_server_and_a_standby_fail(number: int, is_standby: bool, status: Status) -> None:
     assert server_result(number, "x", is_standby=is_standby).status is status
 
@@ -29,7 +27,6 @@ def test_an_old_server_and_a_standby_fail(number: int, is_standby: bool, status:
         ("TLSv1.3", "verify-full", Status.PASS),
     ],
 )
-@proves("postgres.tls")
 def test_a_connection_that_others_can_read_or_take_over_is_a_warning(
     version: str | None, mode: str, status: Status
 ) -> None:

@@ -1,5 +1,6 @@
 """A run's executors as pods: what Spark is told of them, how long they are waited for, and why they do not come."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -221,6 +222,16 @@ def test_a_run_that_is_sent_away_knows_why(disruption: str, code: ReasonCode) ->
     assert reason is not None
     assert reason.code is code
     assert "run pod" in reason.message
+
+
+def test_a_run_whose_time_is_over_knows_it() -> None:
+    world = World()
+    world.cluster.start("dagster-run-1", replace(OWN, job="dagster-run-1"))
+    assert world.executors.interruption() is None
+    world.cluster.give_up("dagster-run-1", "DeadlineExceeded")
+    reason = world.executors.interruption()
+    assert reason is not None
+    assert reason.code is ReasonCode.RUN_TIMED_OUT
 
 
 def test_a_run_that_somebody_deletes_knows_nothing() -> None:

@@ -107,13 +107,20 @@ def test_nobody_is_told_of_an_operators_run(world: World) -> None:
 def test_the_reason_of_a_failed_pod_is_told_while_its_job_is_still_there(world: World) -> None:
     run = world.job(Pod("p", "Failed", "i", terminated="OOMKilled", exit_code=137))
     jobs_then: list[bool] = []
-    world.control_plane.on_report = lambda: jobs_then.append(world.cluster.has_job(name_of(run)))
+    world.control_plane.on_report = lambda: jobs_then.append(world.cluster.job(name_of(run)) is not None)
     info = world.launcher.get_run_worker_debug_info(run, include_container_logs=False)
     assert world.told(run)[0] is ReasonCode.OUT_OF_MEMORY
     assert jobs_then == [True, True]
     assert world.cluster.deleted == [name_of(run)]
     assert world.cluster.pods("") == []
     assert name_of(run) in (info or "")  # what Dagster shows is Dagster's
+
+
+def test_a_job_that_outlived_its_deadline_is_told_as_such(world: World) -> None:
+    run = world.job()
+    world.cluster.give_up(name_of(run), "DeadlineExceeded")
+    world.launcher.get_run_worker_debug_info(run)
+    assert world.told(run)[0] is ReasonCode.RUN_TIMED_OUT
 
 
 def test_a_job_without_a_pod_is_told_with_the_newest_complaint(world: World) -> None:

@@ -5,13 +5,14 @@ import pytest
 from assets.pod_failures import (
     reason_of_absence,
     reason_of_error,
+    reason_of_job,
     reason_of_pod,
     reason_of_pods,
     reason_of_refusal,
     reason_of_silence,
 )
 from contracts.reasons import ReasonCode
-from resources.cluster import ClusterRefusedError, ClusterUnavailableError, Pod
+from resources.cluster import ClusterRefusedError, ClusterUnavailableError, Job, Pod
 
 QUOTA = (
     'pods "dagster-run-1" is forbidden: exceeded quota: small, requested: requests.memory=2Gi, '
@@ -81,9 +82,14 @@ def test_a_quota_that_nobody_has_counted_yet_is_one_too() -> None:
 
 
 def test_a_job_whose_time_was_over_is_told_as_such() -> None:
-    reason = reason_of_pods([], ["Job was active longer than specified deadline"], "run pod")
+    reason = reason_of_job(Job("j", "DeadlineExceeded"), "run pod")
     assert reason is not None
     assert reason.code is ReasonCode.RUN_TIMED_OUT
+
+
+@pytest.mark.parametrize("job", [None, Job("j"), Job("j", "BackoffLimitExceeded")])
+def test_a_job_that_failed_because_its_pod_did_says_nothing_itself(job: Job | None) -> None:
+    assert reason_of_job(job, "run pod") is None
 
 
 def test_another_refusal_is_an_operators_business() -> None:

@@ -4,8 +4,11 @@ import json
 import os
 import subprocess
 import time
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
+import httpx
 import pytest
 
 from contracts.identity import Coordinate
@@ -19,15 +22,25 @@ pytestmark = pytest.mark.k8s
 OUTAGE_SECONDS = 90
 
 
+TAINT = "lakemill.test/gone"
+"""The deployment's servers tolerate it, its runs do not: to them the node is lost."""
+
+
 @pytest.fixture(scope="module")
 def interrupted(mill: ClusterWorld) -> dict[str, tuple[Coordinate, dict[str, Any]]]:
-    """Two processes whose first run pod went mid-write: what was done to the pod → its target and how it ended."""
-    targets = {"deleted": mill.land_numbers(), "evicted": mill.land_numbers()}
-    process_ids = {how: mill.submit(target, "slow_squares", params=PACE) for how, target in targets.items()}
-    for how, interrupt in (("deleted", _delete), ("evicted", _evict)):
-        run_id = mill.run_of(process_ids[how])
-        mill.executors_at_work(run_id)
-        interrupt(mill, mill.driver_of(run_id))
+    """Three processes whose first run pod went: what was done to the pod → its target and how the process ended.
+
+    One of them has executors at work; the others compute in the run pod, because three times three Sparks start slowly.
+    """
+    interruptions = {"deleted": _delete, "evicted": _evict, "out of time": _time_out}
+    targets = {how: mill.land_numbers() for how in interruptions}
+    alone = {"params": {"milliseconds": 2000}, "resource_profile": "small"}
+    process_ids = {how: mill.submit(targets[how], "slow_squares", **alone) for how in targets if how != "deleted"}
+    process_ids["deleted"] = mill.submit(targets["deleted"], "slow_squares", params={"milliseconds": 4000})
+    run_ids = {how: mill.run_of(process_id) for how, process_id in process_ids.items()}
+    mill.executors_at_work(run_ids["deleted"])
+    for how, interrupt in interruptions.items():
+        interrupt(mill, mill.driver_of(run_ids[how]))
     return {how: (targets[how], mill.finish(process_id, seconds=300)) for how, process_id in process_ids.items()}
 
 
@@ -40,6 +53,11 @@ def _evict(mill: ClusterWorld, pod: str) -> None:
     eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": place}
     path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}/eviction"
     mill.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
+
+
+def _time_out(mill: ClusterWorld, pod: str) -> None:
+    job = pod.rpartition("-")[0]
+    mill.kubectl("patch", "job", job, "--patch", json.dumps({"spec": {"activeDeadlineSeconds": 1}}))
 
 
 def test_executors_that_are_killed_or_sent_away_are_replaced_and_the_process_succeeds(mill: ClusterWorld) -> None:
@@ -57,8 +75,15 @@ def test_executors_that_are_killed_or_sent_away_are_replaced_and_the_process_suc
     mill.assert_one_outcome(process_id, target)
 
 
-@pytest.mark.parametrize(("how", "code"), [("deleted", ReasonCode.RUN_DIED), ("evicted", ReasonCode.POD_EVICTED)])
-def test_a_run_pod_that_goes_mid_write_costs_an_attempt_and_leaves_one_commit(
+@pytest.mark.parametrize(
+    ("how", "code"),
+    [
+        ("deleted", ReasonCode.RUN_DIED),
+        ("evicted", ReasonCode.POD_EVICTED),
+        ("out of time", ReasonCode.RUN_TIMED_OUT),
+    ],
+)
+def test_a_run_pod_that_goes_costs_an_attempt_and_leaves_one_commit(
     mill: ClusterWorld, interrupted: dict[str, tuple[Coordinate, dict[str, Any]]], how: str, code: ReasonCode
 ) -> None:
     target, process = interrupted[how]
@@ -75,6 +100,23 @@ def test_a_run_pod_that_goes_mid_write_costs_an_attempt_and_leaves_one_commit(
     mill.wait_for_no_pods(f"dagster/run-id={first}", 60)
 
 
+def test_a_run_whose_node_is_lost_says_so_and_is_tried_again(mill: ClusterWorld) -> None:
+    target = mill.land_numbers()
+    process_id = mill.submit(target, "slow_squares", resource_profile="small")
+    pod = mill.driver_of(mill.run_of(process_id))
+    node = mill.kubectl("get", "pod", pod, "-o", "jsonpath={.spec.nodeName}")
+    # As the cluster does it when a node does not answer: a taint, for which it deletes the node's pods.
+    mill.kubectl("taint", "node", node, f"{TAINT}:NoExecute")
+    try:
+        wait_for(f"{pod} is gone", lambda: not mill.kubectl("get", "pod", pod, "--ignore-not-found"), 60)
+    finally:
+        mill.kubectl("taint", "node", node, f"{TAINT}:NoExecute-")
+    process = mill.finish(process_id)
+    assert process["state"] == State.SUCCEEDED, process
+    assert mill.failed_codes(process_id) == [ReasonCode.NODE_LOST]
+    mill.assert_one_outcome(process_id, target)
+
+
 def test_without_the_api_server_for_90_s_a_live_run_goes_on(mill: ClusterWorld) -> None:
     if not {"API_SERVER_STOP", "API_SERVER_START"} <= os.environ.keys():
         pytest.skip("API_SERVER_STOP and API_SERVER_START do not say how to stop the API server")
@@ -87,8 +129,16 @@ def test_without_the_api_server_for_90_s_a_live_run_goes_on(mill: ClusterWorld) 
         wait_for("the outage is over", lambda: time.monotonic() > back_at, OUTAGE_SECONDS + 5)
     finally:
         subprocess.run(["sh", "-c", os.environ["API_SERVER_START"]], check=True, timeout=180)
+    # To the cluster every pod is unready until it has heard of its node again, and so no service leads anywhere.
+    wait_for("the API is reached again", partial(_answers, mill, process_id), 60)
     process = mill.finish(process_id)
     assert process["state"] == State.SUCCEEDED, process
     assert process["attempt"] == 1
     assert mill.failed_codes(process_id) == []
     mill.assert_one_outcome(process_id, target)
+
+
+def _answers(mill: ClusterWorld, process_id: str) -> bool:
+    with suppress(httpx.TransportError):
+        return bool(mill.client.process(process_id))
+    return False
