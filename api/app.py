@@ -52,7 +52,7 @@ def create_app(
 def _run_reader(stack: AsyncExitStack, settings: ControlSettings) -> RunReader | None:
     if settings.dagster_database_url is None:
         return None
-    reader = DagsterRuns(settings.dagster_database_url, settings.dagster_url)
+    reader = DagsterRuns(settings.dagster_database_url, settings.dagster_ui_url)
     stack.push_async_callback(reader.close)
     return reader
 

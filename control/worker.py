@@ -95,7 +95,7 @@ async def real_ports(settings: ControlSettings) -> AsyncIterator[Ports]:
         stack.push_async_callback(events.close)
         runs = None
         if settings.dagster_database_url is not None:
-            runs = DagsterRuns(settings.dagster_database_url, settings.dagster_url)
+            runs = DagsterRuns(settings.dagster_database_url, settings.dagster_ui_url)
             stack.push_async_callback(runs.close)
             await _check(runs)
         sender = GuardedSender(parse_networks(settings.callback_allow))

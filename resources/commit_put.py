@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpcore
 
 from contracts.reports import COMMIT_DELIVERY_SECONDS
+from resources.s3_client import content_md5
 
 _TIMEOUT = {"connect": 5.0, "write": float(COMMIT_DELIVERY_SECONDS), "read": 30.0}
 _CONNECT_RETRIES = 2
@@ -42,7 +43,8 @@ def put_in_one_write(
     ``network`` and ``ssl_context`` replace the machine's own in tests.
     """
     target = httpcore.URL(url)
-    headers = [("If-None-Match", "*"), ("Connection", "close")]
+    # The body is made after the URL was signed, and of the checksums only this one need not be part of a signature.
+    headers = [("If-None-Match", "*"), ("Content-MD5", content_md5(body)), ("Connection", "close")]
     try:
         with httpcore.HTTPConnection(
             target.origin,

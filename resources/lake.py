@@ -1,7 +1,7 @@
 """The object store, through a port of eight verbs.
 
 LakeError
-├── LakeUnavailableError     no answer, or 5xx; after a PUT the outcome is unknown (retriable)
+├── LakeUnavailableError     no answer, 5xx, or changed on its way; after a PUT the outcome is unknown (retriable)
 ├── LakeAccessError          credentials, permissions or the bucket are wrong
 └── ObjectMissingError       a key that must exist does not
 """
@@ -18,10 +18,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from contracts.problems import LakemillError
 from resources.commit_put import PutAnswer, expiry_of, put_in_one_write
-from resources.s3_client import s3_client
+from resources.s3_client import content_md5, s3_client
 from resources.settings import LakeSettings
 
-_MISSING, _BUSY = {"NoSuchKey", "404", "NotFound"}, {"SlowDown", "RequestTimeout", "ThrottlingException"}
+_MISSING = {"NoSuchKey", "404", "NotFound"}
+_CHANGED = "BadDigest"
+_PASSING = {"SlowDown", "RequestTimeout", "ThrottlingException", _CHANGED}
+"""Refusals below 500 that another try may not meet."""
 _CODE, _EXPIRED = re.compile(r"<Code>(\w+)</Code>"), re.compile(r"<Message>[^<]*expired", re.IGNORECASE)
 
 
@@ -30,7 +33,10 @@ class LakeError(LakemillError):
 
 
 class LakeUnavailableError(LakeError):
-    """The store did not answer, or answered 5xx. After a PUT nobody knows whether it was stored: GET and compare."""
+    """The store did not answer, answered 5xx, or got something else than was sent.
+
+    After a PUT nobody knows whether it was stored: GET and compare.
+    """
 
     retriable = True
 
@@ -155,7 +161,7 @@ class S3Lake:
     def put(self, key: str, body: bytes) -> None:
         """See Lake. Raises LakeUnavailableError, LakeAccessError."""
         try:
-            self._client.put_object(Bucket=self._bucket, Key=key, Body=body)
+            self._client.put_object(Bucket=self._bucket, Key=key, Body=body, ContentMD5=content_md5(body))
         except (ClientError, BotoCoreError) as error:
             self._refuse(error, key)
 
@@ -180,7 +186,7 @@ class S3Lake:
         if isinstance(error, ClientError):
             status = error.response["ResponseMetadata"]["HTTPStatusCode"]
             code = error.response["Error"]["Code"]
-            if status < 500 and status != 429 and code not in _BUSY:
+            if status < 500 and status != 429 and code not in _PASSING:
                 raise LakeAccessError(f"{self.url(key)}: {status} {code}; check credentials and bucket") from error
         raise LakeUnavailableError(f"{self.url(key)}: {error}") from error
 
@@ -220,6 +226,8 @@ class _S3PresignedPut:
                 raise _ConflictError
             case 403 if _code(answer) == "AccessDenied" and _EXPIRED.search(answer.text):
                 return PutOutcome.EXPIRED
+            case 400 if _code(answer) == _CHANGED:
+                raise LakeUnavailableError(f"{self.name}: the commit arrived at the store changed, and was not stored")
         if answer.status >= 500 or answer.status == 429:
             raise LakeUnavailableError(f"{self.name}: the store answered {answer.status} to the commit")
         raise LakeAccessError(f"{self.name}: the store refuses the commit: {answer.status} {_code(answer)}")

@@ -13,7 +13,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from resources.lake import LakeAccessError, LakeError, LakeUnavailableError
-from resources.s3_client import s3_client
+from resources.s3_client import content_md5, s3_client
 from resources.settings import LakeSettings
 
 PART_BYTES = 5 * 1024 * 1024
@@ -116,7 +116,8 @@ class LakeProbe:
         return str(self._client.create_multipart_upload(Bucket=self._bucket, Key=key)["UploadId"])
 
     def _part(self, key: str, upload: str, number: int, body: bytes) -> dict[str, Any]:
-        answer = self._client.upload_part(Bucket=self._bucket, Key=key, UploadId=upload, PartNumber=number, Body=body)
+        place = {"Bucket": self._bucket, "Key": key, "UploadId": upload, "PartNumber": number}
+        answer = self._client.upload_part(**place, Body=body, ContentMD5=content_md5(body))
         return {"PartNumber": number, "ETag": answer["ETag"]}
 
     @contextmanager

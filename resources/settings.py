@@ -95,7 +95,9 @@ class ControlSettings(LakeSettings, KafkaSettings, PlaneLinkSettings):
     dagster_database_url: SecretStr | None = None
     """``postgresql+asyncpg://…``: Dagster's storage, by a role that may only read it."""
     dagster_url: str = "http://127.0.0.1:8401"
-    """The operators' Dagster UI, used in links and for runless materializations."""
+    """Dagster's writable webserver, as the control plane reaches it."""
+    dagster_ui_url: str = Field("", validate_default=True)
+    """Where people open Dagster's pages: what links to runs begin with. ``dagster_url`` when unset."""
     callback_allow: Annotated[tuple[str, ...], NoDecode] = ()
     """Networks (CIDR) that callbacks may reach although they are not public; there http and any port are allowed."""
     own_report_urls: Annotated[tuple[str, ...], NoDecode] = ("https://api.internal/v1/processes/callback",)
@@ -110,6 +112,11 @@ class ControlSettings(LakeSettings, KafkaSettings, PlaneLinkSettings):
     """Touched by the worker each second while all its loops are well; for readiness and liveness probes."""
     clock_skew_seconds: int = 5
     """Added to a permit's life before a process may end without success."""
+
+    @field_validator("dagster_ui_url")
+    @classmethod
+    def _else_the_webserver(cls, value: str, info: ValidationInfo) -> str:
+        return value or str(info.data.get("dagster_url", ""))  # absent when it is itself refused
 
     @field_validator("callback_allow", "own_report_urls", mode="before")
     @classmethod

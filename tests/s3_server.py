@@ -1,4 +1,4 @@
-"""A SeaweedFS of the tests' own on free ports, and a proxy in front of it that can lose answers."""
+"""A SeaweedFS of the tests' own on free ports, and a proxy in front of it that can lose answers and change bodies."""
 
 import http.client
 import os
@@ -85,11 +85,15 @@ class Seen:
 
 
 class LossyProxy:
-    """Forwards every request unchanged and keeps it. Of the PUTs, it loses the answers to the next ``lose`` ones."""
+    """Forwards every request and keeps it as it came.
+
+    Of the PUTs, it loses the answers to the next ``lose`` ones, and changes the bodies of the next ``spoil`` ones.
+    """
 
     def __init__(self, target: str) -> None:
         self.lose = 0
         self.lost = 0
+        self.spoil = 0
         self.seen: list[Seen] = []
         self._lock = Lock()
         self._target = urlsplit(target).netloc
@@ -102,6 +106,14 @@ class LossyProxy:
             self.lost += 1
             return True
 
+    def changed(self, body: bytes) -> bytes:
+        """Return what the store gets in the place of a PUT's body."""
+        with self._lock:
+            if not self.spoil:
+                return body
+            self.spoil -= 1
+            return bytes(byte ^ 1 for byte in body)
+
     def forward(self, request: BaseHTTPRequestHandler) -> tuple[http.client.HTTPResponse, bytes]:
         connection = http.client.HTTPConnection(self._target, timeout=30)
         body = request.rfile.read(int(request.headers.get("Content-Length", 0)))
@@ -110,7 +122,7 @@ class LossyProxy:
         connection.putrequest(request.command, request.path, skip_host=True, skip_accept_encoding=True)
         for name, value in request.headers.items():
             connection.putheader(name, value)
-        connection.endheaders(body)
+        connection.endheaders(self.changed(body) if request.command == "PUT" else body)
         answer = connection.getresponse()
         content = answer.read()
         connection.close()

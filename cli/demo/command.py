@@ -48,7 +48,7 @@ def run_demo(settings: ControlSettings, console: Console, *, whole_year: bool, s
                 print_rows(console, frame, f"{target}, read from S3 by Polars")
         print_stages(console, client, steps)
         _print_totals(console, steps, seconds, receiver)
-    console.print(f"Dagster UI: {settings.dagster_url}")
+    console.print(f"Dagster UI: {settings.dagster_ui_url}")
     computed = [step for step in steps if step.process_id]
     return good and receiver.rejected == 0 and all(step.state == State.SUCCEEDED.value for step in computed)
 

@@ -10,26 +10,24 @@ RUN apt-get update -qq \
  && groupadd --gid 10001 lakemill && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp lakemill
 
 FROM java AS packages
-COPY deploy/images/compute.lock /tmp/compute.lock
-RUN python3 -m venv /app/.venv \
- && /app/.venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes --no-deps -r /tmp/compute.lock
+WORKDIR /app
+COPY deploy/images/compute.lock /app/deploy/images/compute.lock
+RUN python3 -m venv .venv \
+ && .venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes --no-deps -r deploy/images/compute.lock
 
 # Only what the checked-in hashes name gets in.
 FROM packages AS jars
 # A proxy or a trust store of the network that the image is built in.
 ARG JAVA_TOOL_OPTIONS
-WORKDIR /app
 COPY contracts /app/contracts
 COPY deploy/__init__.py /app/deploy/__init__.py
 COPY deploy/jars /app/deploy/jars
 RUN .venv/bin/python -m deploy.jars --into /opt/lakemill/jars --only spark
 
-FROM java AS runtime
-COPY --from=packages /app/.venv /app/.venv
+FROM packages AS runtime
 COPY --from=jars /opt/lakemill/jars /opt/lakemill/jars
 ENV PATH=/app/.venv/bin:/usr/local/bin:/usr/bin:/bin PYTHONPATH=/app PYTHONUNBUFFERED=1 \
     LAKEMILL_JARS_DIR=/opt/lakemill/jars/spark LAKEMILL_SPARK_ARCHIVE=/opt/lakemill/jars/spark.jsa
-WORKDIR /app
 
 # Spark's class archive, from a real small job against a real S3 server; that server stays behind in this stage. The name
 # of the machine that builds need not resolve.

@@ -1,5 +1,7 @@
 """One behaviour, two lakes: a folder and a real S3 server. Then what only the network can do to a commit."""
 
+import base64
+import hashlib
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +22,7 @@ from resources.lake import (
     PutOutcome,
     S3Lake,
 )
+from resources.lake_probe import LakeProbe
 from resources.settings import LakeSettings
 from tests.s3_server import SECRET_KEY, http_server, lossy_proxy, s3_server, settings_for
 
@@ -130,6 +133,32 @@ def test_a_lost_answer_is_unknown_and_the_store_knows(store: LakeSettings, folde
         assert proxy.lost == 1
         assert lake.get(f"{folder}commit") == b"ours"
         assert put.send(b"ours") is PutOutcome.EXISTS
+
+
+def test_a_commit_that_changes_on_its_way_is_not_stored_and_may_be_sent_again(store: LakeSettings, folder: str) -> None:
+    key = f"{folder}commit"
+    with lossy_proxy(store.s3_endpoint or "") as (address, proxy):
+        lake = S3Lake(settings_for(address), "lake")
+        proxy.spoil = 1
+        put = lake.presign_commit(key, 60)
+        with pytest.raises(LakeUnavailableError, match="changed"):
+            put.send(b"ours")
+        assert lake.get(key) is None
+        assert put.send(b"ours") is PutOutcome.CREATED
+        assert lake.get(key) == b"ours"
+
+
+def test_every_put_has_the_checksum_that_a_bucket_with_retention_demands(store: LakeSettings, folder: str) -> None:
+    with lossy_proxy(store.s3_endpoint or "") as (address, proxy):
+        settings = settings_for(address)
+        S3Lake(settings, "lake").presign_commit(f"{folder}commit", 60).send(b"ours")
+        S3Lake(settings, "lake").put(f"{folder}raw", b"ours")
+        LakeProbe(settings, "lake").upload_in_parts(f"{folder}parts")
+    sent = [seen for seen in proxy.seen if seen.method == "PUT"]
+    assert len(sent) == 4
+    for seen in sent:
+        checksum = base64.b64encode(hashlib.md5(seen.body, usedforsecurity=False).digest()).decode()
+        assert seen.headers["Content-MD5"] == checksum
 
 
 def test_wrong_credentials_are_not_taken_for_expiry(store: LakeSettings, folder: str) -> None:

@@ -11,9 +11,13 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
+from api.app import create_app
 from contracts.messages import RunStatus
+from control.worker import real_ports
 from resources.dagster_runs import LAUNCH_TAG, DagsterRuns, DagsterRunsUnavailableError, RunState
 from resources.database import Database
+from resources.settings import ControlSettings
+from tests.integration.control_plane import MemoryLake
 from tests.integration.postgres import BIN
 
 pytestmark = pytest.mark.anyio
@@ -88,6 +92,23 @@ async def test_a_finished_run_is_read_with_its_times(runs: DagsterRuns) -> None:
     assert datetime.now(UTC) - timedelta(minutes=5) < found.started_at <= found.ended_at <= datetime.now(UTC)
     assert found.status == RunState.SUCCESS
     assert found.url == f"http://127.0.0.1:8401/runs/{found.run_id}"
+
+
+@pytest.mark.parametrize("ui_url", ["https://dagster.example.com/", ""])
+async def test_links_lead_where_people_look(dagster_url: str, ui_url: str) -> None:
+    settings = ControlSettings(
+        database_url=SecretStr(dagster_url),
+        dagster_database_url=SecretStr(dagster_url),
+        internal_secret=SecretStr("internal-secret-of-the-tests"),
+        dagster_url=UI,
+        dagster_ui_url=ui_url,
+    )
+    app = create_app(settings=settings, lake=MemoryLake())
+    async with app.router.lifespan_context(app), real_ports(settings) as ports:
+        assert ports.runs is not None
+        for reader in (app.state.services.runs, ports.runs):
+            found = (await reader.runs_of_launches([OK]))[OK]
+            assert found.url == f"{ui_url or UI}runs/{found.run_id}"
 
 
 async def test_many_launches_are_read_at_once(runs: DagsterRuns) -> None:

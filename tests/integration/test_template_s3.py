@@ -1,6 +1,7 @@
 """The S3 templates on a real SeaweedFS: what it accepts and enforces, and what it does not, as the README says."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,17 @@ from botocore.exceptions import ClientError
 from pydantic import SecretStr
 
 from assets.runner import Published
+from cli.doctor import storage
+from cli.doctor.check import Status
+from cli.doctor.running import run_checks
+from cli.doctor.site import Options, Site
 from contracts.identity import Coordinate
 from contracts.storage import commit_key, dataset_prefix
 from resources.lake import PutOutcome, S3Lake
 from resources.settings import LakeSettings
 from tests.bucket_policy import ROLES, S3_TEMPLATE, actions_of, filled, is_allowed
 from tests.integration.spark_mill import Mill, table_of
-from tests.s3_server import ACCESS_KEY, SECRET_KEY, lossy_proxy, s3_server
+from tests.s3_server import ACCESS_KEY, SECRET_KEY, Seen, lossy_proxy, s3_server
 
 ARNS = {role: f"arn:aws:iam::000000000000:user/{role}" for role in ROLES}
 UNKNOWN_CONDITIONS = ("NobodyReplacesACommit", "OnlyTheWriterWrites", "OnlyGcDeletesData")
@@ -123,6 +128,30 @@ def test_each_role_has_its_rights_and_no_more(policed: Store) -> None:
     assert not delete(policed.admin, COMMIT)
 
 
+LANDING = "arn:aws:s3:::landing"
+BOTH_PLANES_READ = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Effect": "Allow",
+            "Principal": {"AWS": [ARNS["WRITER"], ARNS["READER"]]},
+            "Action": ["s3:ListBucket", "s3:GetObject"],
+            "Resource": [LANDING, f"{LANDING}/*"],
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize("role", ["WRITER", "READER"])
+def test_the_doctor_is_content_with_the_rights_of_either_plane(policed: Store, role: str) -> None:
+    policed.admin.put_bucket_policy(Bucket="landing", Policy=json.dumps(BOTH_PLANES_READ))
+    site = Site(Options(writers=2, rounds=2), lake=policed.keys_of(role))
+    found = {check.name: result for check, result in run_checks(site, storage.CHECKS)}
+    assert [(name, result.detail) for name, result in found.items() if result.status is Status.FAIL] == []
+    assert "cannot be checked" not in found["storage.lifecycle"].detail
+    assert {name for name, result in found.items() if result.status is Status.SKIP} == {"storage.logs_rights"}
+
+
 def spark_run(store: Store, role: str, endpoint: str | None = None) -> Published:
     """Write and commit one small table as a run does, with the keys of ``role``."""
     settings = store.keys_of(role)
@@ -134,12 +163,26 @@ def spark_run(store: Store, role: str, endpoint: str | None = None) -> Published
         mill.sessions.close()
 
 
-def test_a_spark_run_asks_for_nothing_that_the_policy_forbids_its_writer(store: Store) -> None:
+@pytest.fixture(scope="module")
+def requests(store: Store) -> list[Seen]:
+    """All that a run asked the store for, with the variable that the README gives it for Object Lock."""
+    (value,) = re.findall(r'name: PYSPARK_SUBMIT_ARGS, value: "(.+)"', (S3_TEMPLATE / "README.md").read_text())
+    with pytest.MonkeyPatch.context() as patch, lossy_proxy(store.settings.s3_endpoint or "") as (address, proxy):
+        patch.setenv("PYSPARK_SUBMIT_ARGS", value)
+        assert spark_run(store, "SPARK", address).commit.rows == 2
+    return proxy.seen
+
+
+def test_every_put_of_a_run_has_the_checksum_that_a_retaining_bucket_demands(requests: list[Seen]) -> None:
+    puts = [{name.lower(): value for name, value in seen.headers.items()} for seen in requests if seen.method == "PUT"]
+    assert len(puts) > 5
+    for headers in puts:
+        assert "content-md5" in headers or headers["x-amz-trailer"] == "x-amz-checksum-crc32c"
+
+
+def test_a_spark_run_asks_for_nothing_that_the_policy_forbids_its_writer(requests: list[Seen]) -> None:
     policy = filled(ARNS)
-    with lossy_proxy(store.settings.s3_endpoint or "") as (address, proxy):
-        published = spark_run(store, "SPARK", address)
-    assert published.commit.rows == 2
-    asked = [(action, key, facts) for seen in proxy.seen for action, key, facts in actions_of(seen)]
+    asked = [(action, key, facts) for seen in requests for action, key, facts in actions_of(seen)]
     assert {action for action, _, _ in asked} >= {"s3:GetObject", "s3:PutObject", "s3:ListBucket", "s3:DeleteObject"}
     assert [each for each in asked if not is_allowed(policy, ARNS["WRITER"], *each)] == []
 

@@ -1,5 +1,7 @@
 """The commit's PUT leaves this process as one write, over plain TCP and over TLS."""
 
+import base64
+import hashlib
 import socket
 import ssl
 from collections.abc import Iterator
@@ -59,8 +61,10 @@ def test_headers_and_body_are_one_write() -> None:
     assert wire.kinds[-1] == "close"
     head, _, body = dict(wire.steps)["write"].partition(b"\r\n\r\n")
     assert head.startswith(b"PUT /lake/a%20b?X-Amz-Date=1 HTTP/1.1\r\n")
-    for line in (b"Host: store:8333", b"If-None-Match: *", f"Content-Length: {len(BODY)}".encode()):
-        assert line in head
+    checksum = base64.b64encode(hashlib.md5(BODY, usedforsecurity=False).digest())
+    for line in (b"Host: store:8333", b"If-None-Match: *", b"Content-MD5: " + checksum):
+        assert line in head.split(b"\r\n")
+    assert f"Content-Length: {len(BODY)}".encode() in head
     assert body == BODY
 
 

@@ -116,6 +116,8 @@ def test_the_doctor_may_try_the_store_where_nothing_is_published() -> None:
     key = f"{ROOT}0123/conditional"
     for who in (WRITER, READER):
         assert all(is_allowed(POLICY, who, action, key) for action in (PUT, GET, DELETE))
+        assert is_allowed(POLICY, who, "s3:ListBucketMultipartUploads")
+        assert is_allowed(POLICY, who, "s3:GetLifecycleConfiguration")
     assert not any(is_allowed(POLICY, GC, action, key) for action in (PUT, DELETE))
     with pytest.raises(ValueError, match="beginning with a letter"):
         safe_id("_lakemill")

@@ -45,7 +45,7 @@ nux: {enabled: false}
 
 {{/* The launcher: the whole pod of a run stands here, and a run may choose its size, its image and its deadline. */}}
 {{- define "lakemill.launcher" -}}
-{{- $parts := dict "root" . "parts" (list "link" "dagster" "s3" "profiles" "executor" "scratch") -}}
+{{- $parts := dict "root" . "image" "compute" "parts" (list "link" "dagster" "s3" "profiles" "executor" "scratch") -}}
 {{- $name := include "lakemill.fullname" . -}}
 run_launcher:
   module: orchestration.launcher
@@ -104,7 +104,7 @@ run_launcher:
 
 {{/* The pod that every executor begins as. Spark adds the image, the command, the environment and the resources. */}}
 {{- define "lakemill.executor" -}}
-{{- $parts := dict "root" . "parts" (list "s3" "scratch") -}}
+{{- $parts := dict "root" . "image" "compute" "parts" (list "s3" "scratch") -}}
 apiVersion: v1
 kind: Pod
 metadata:
@@ -123,7 +123,7 @@ spec:
   containers:
   - name: executor
     securityContext: {{- include "lakemill.containerSecurity" . | nindent 6 }}
-    {{- with include "lakemill.env.webIdentity" . }}
+    {{- with include "lakemill.env.webIdentity" (list . "compute") }}
     env: {{- . | nindent 4 }}
     {{- end }}
     volumeMounts: {{- include "lakemill.mounts" $parts | nindent 4 }}

@@ -60,11 +60,12 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- end }}
 
-{{/* {root, values, account}: a pod's fields beside its containers and volumes. Without service links, because the
-variables of a Service named lakemill-… would begin like our settings. */}}
+{{/* {root, values, account}: a pod's fields beside its containers and volumes. A token has who has rules in rbac.yaml.
+Without service links, because the variables of a Service named lakemill-… would begin like our settings. */}}
 {{- define "lakemill.pod" -}}
 serviceAccountName: {{ .account }}
-automountServiceAccountToken: {{ hasSuffix "-launcher" .account }}
+{{- $suffix := trimPrefix (printf "%s-" (include "lakemill.fullname" .root)) .account }}
+automountServiceAccountToken: {{ hasKey (.root.Files.Get "rbac.yaml" | fromYaml) $suffix }}
 enableServiceLinks: false
 securityContext: {{- include "lakemill.podSecurity" . | nindent 2 }}
 {{- with .root.Values.images.pullSecrets }}

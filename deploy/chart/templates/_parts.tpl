@@ -3,7 +3,7 @@ What a container works with, by parts. A part is named once per container and br
   link        the API's address and the key that signs calls to it
   control     the control plane's database, Dagster's for reading, and the limits
   dagster     Dagster's own database
-  kafka       the log                          s3         the object store
+  kafka       the log                          s3         the object store, with the credentials of the image's plane
   instance    dagster.yaml                     instance-no-launcher  the same, for what has no token
   workspace   where the code location is       profiles   profiles.toml and images.toml
   executor    the executors' pod template      scratch    room for Spark's local files
@@ -22,11 +22,13 @@ What a container works with, by parts. A part is named once per container and br
 /etc/lakemill-tls/postgresql/{{ .Values.postgresql.ca.key }}
 {{- end }}
 
-{{/* {root, parts, env}: a container's environment. The lines of .env come last but for extraEnv. */}}
+{{/* {root, image, parts, env}: a container's environment. The lines of .env come last but for extraEnv. */}}
 {{- define "lakemill.env" -}}
 {{- range .parts }}
-{{- if has . (list "link" "control" "dagster" "kafka" "s3" "scratch") }}
+{{- if has . (list "link" "control" "dagster" "kafka" "scratch") }}
 {{ include (printf "lakemill.env.%s" .) $.root }}
+{{- else if eq . "s3" }}
+{{ include "lakemill.env.s3" (list $.root $.image) }}
 {{- else if hasPrefix "instance" . }}
 {{ include "lakemill.env.instance" $.root }}
 {{- end }}
@@ -53,6 +55,9 @@ What a container works with, by parts. A part is named once per container and br
 {{ include "lakemill.fromSecret" (list "LAKEMILL_DAGSTER_DATABASE_URL" .dagsterReader.secret .dagsterReader.key) }}
 {{- end }}
 {{ include "lakemill.plain" (list "LAKEMILL_DAGSTER_URL" (printf "http://%s-webserver:3000" (include "lakemill.fullname" .))) }}
+{{- with .Values.readOnlyWebserver.url }}
+{{ include "lakemill.plain" (list "LAKEMILL_DAGSTER_UI_URL" .) }}
+{{- end }}
 {{ include "lakemill.plain" (list "LAKEMILL_MAX_IN_FLIGHT" .Values.limits.maxInFlight) }}
 {{ include "lakemill.plain" (list "LAKEMILL_MAX_ATTEMPTS" .Values.limits.maxAttempts) }}
 {{- with .Values.callbacks.allow }}
@@ -80,9 +85,11 @@ What a container works with, by parts. A part is named once per container and br
 {{- end }}
 {{- end }}
 
-{{/* The AWS_ names are for what reads no setting of ours: Dagster's log manager, and the token exchange. */}}
+{{/* (root, plane). The AWS_ names are for what reads no setting of ours: Dagster's log manager, and the token
+exchange. */}}
 {{- define "lakemill.env.s3" -}}
-{{- with .Values.s3 }}
+{{- $root := index . 0 -}}
+{{- with $root.Values.s3 }}
 {{- include "lakemill.plain" (list "LAKEMILL_LAKE_BUCKET" .buckets.lake) }}
 {{ include "lakemill.plain" (list "LAKEMILL_LANDING_BUCKET" .buckets.landing) }}
 {{ include "lakemill.plain" (list "LAKEMILL_S3_REGION" .region) }}
@@ -90,22 +97,25 @@ What a container works with, by parts. A part is named once per container and br
 {{- if .endpoint }}
 {{ include "lakemill.plain" (list "LAKEMILL_S3_ENDPOINT" .endpoint) }}
 {{- end }}
-{{- with .credentials }}{{ if .secret }}
+{{- with (index . (index $ 1)).credentials }}{{ if .secret }}
 {{ include "lakemill.fromSecret" (list "LAKEMILL_S3_ACCESS_KEY" .secret .accessKeyKey) }}
 {{ include "lakemill.fromSecret" (list "LAKEMILL_S3_SECRET_KEY" .secret .secretKeyKey) }}
 {{ include "lakemill.fromSecret" (list "AWS_ACCESS_KEY_ID" .secret .accessKeyKey) }}
 {{ include "lakemill.fromSecret" (list "AWS_SECRET_ACCESS_KEY" .secret .secretKeyKey) }}
 {{- end }}{{ end }}
 {{- end }}
-{{ include "lakemill.plain" (list "LAKEMILL_PERMIT_SECONDS" .Values.limits.permitSeconds) }}
+{{ include "lakemill.plain" (list "LAKEMILL_PERMIT_SECONDS" $root.Values.limits.permitSeconds) }}
 {{- include "lakemill.env.webIdentity" . }}
 {{- end }}
 
+{{/* (root, plane): what makes the pod's own token its credentials. */}}
 {{- define "lakemill.env.webIdentity" }}
-{{- if and .Values.s3.webIdentity.roleArn .Values.s3.credentials.secret }}
-{{- fail "s3: keys or web identity, not both: set credentials.secret or webIdentity.roleArn to the empty string" }}
+{{- $plane := index . 1 -}}
+{{- $own := index (index . 0).Values.s3 $plane -}}
+{{- if and $own.webIdentity.roleArn $own.credentials.secret }}
+{{- fail (printf "s3.%s: a key or web identity, not both: empty credentials.secret or webIdentity.roleArn" $plane) }}
 {{- end }}
-{{- with .Values.s3.webIdentity.roleArn }}
+{{- with $own.webIdentity.roleArn }}
 {{ include "lakemill.plain" (list "AWS_ROLE_ARN" .) }}
 {{ include "lakemill.plain" (list "AWS_WEB_IDENTITY_TOKEN_FILE" "/var/run/secrets/lakemill-s3/token") }}
 {{- end }}
@@ -121,7 +131,7 @@ What a container works with, by parts. A part is named once per container and br
 {{ include "lakemill.plain" (list "TMPDIR" "/var/lakemill/spark") }}
 {{- end }}
 
-{{/* {root, parts}: a container's mounts. The root file system is read-only, so /tmp is always one of them. */}}
+{{/* {root, image, parts}: a container's mounts. The root file system is read-only, so /tmp is always one of them. */}}
 {{- define "lakemill.mounts" -}}
 - {name: tmp, mountPath: /tmp}
 {{- range .parts }}
@@ -138,7 +148,7 @@ What a container works with, by parts. A part is named once per container and br
 - {name: spark-local-dir-1, mountPath: /var/lakemill/spark}
 {{- else if and (eq . "kafka") $.root.Values.kafka.ca.secret }}
 - {name: kafka-ca, mountPath: /etc/lakemill-tls/kafka, readOnly: true}
-{{- else if and (eq . "s3") $.root.Values.s3.webIdentity.roleArn }}
+{{- else if and (eq . "s3") (index $.root.Values.s3 $.image).webIdentity.roleArn }}
 - {name: s3-token, mountPath: /var/run/secrets/lakemill-s3, readOnly: true}
 {{- end }}
 {{- end }}
@@ -147,7 +157,7 @@ What a container works with, by parts. A part is named once per container and br
 {{- end }}
 {{- end }}
 
-{{/* {root, parts}: the volumes of those mounts. Spark takes a volume named spark-local-dir-… for its local files. */}}
+{{/* {root, image, parts}: the volumes of those mounts. Spark takes one named spark-local-dir-… for its local files. */}}
 {{- define "lakemill.volumes" -}}
 {{- $name := include "lakemill.fullname" .root -}}
 - {name: tmp, emptyDir: {sizeLimit: 1Gi}}
@@ -158,11 +168,12 @@ What a container works with, by parts. A part is named once per container and br
 - {name: spark-local-dir-1, emptyDir: {sizeLimit: {{ $.root.Values.launching.scratchSize }}}}
 {{- else if and (eq . "kafka") $.root.Values.kafka.ca.secret }}
 - {name: kafka-ca, secret: {secretName: {{ $.root.Values.kafka.ca.secret }}}}
-{{- else if and (eq . "s3") $.root.Values.s3.webIdentity.roleArn }}
+{{- else if and (eq . "s3") (index $.root.Values.s3 $.image).webIdentity.roleArn }}
+{{- $audience := (index $.root.Values.s3 $.image).webIdentity.audience }}
 - name: s3-token
   projected:
     sources:
-    - serviceAccountToken: {path: token, audience: {{ $.root.Values.s3.webIdentity.audience }}, expirationSeconds: 3600}
+    - serviceAccountToken: {path: token, audience: {{ $audience }}, expirationSeconds: 3600}
 {{- end }}
 {{- end }}
 {{- if and .root.Values.postgresql.ca.secret (or (has "control" .parts) (has "dagster" .parts)) }}

@@ -23,7 +23,7 @@ COMPONENT = "app.kubernetes.io/component"
 VARIANTS: dict[str, tuple[str, ...]] = {
     "defaults": (),
     "full": FULL,
-    "one api, node's own credentials": ("--set", "api.replicas=1", "--set", "s3.credentials.secret="),
+    "one api, no s3 key": ("--set", "api.replicas=1,s3.control.credentials.secret=,s3.compute.credentials.secret="),
     "open network": ("--set", "networkPolicy.enabled=false", "--set", "readOnlyWebserver.enabled=true"),
 }
 _KUBERNETES = "1.34.0"  # what `helm template` is to take the cluster for; no cluster is asked

@@ -1,12 +1,12 @@
 """What Kubernetes makes of pods and NetworkPolicies, in the small part that the chart needs: read, not asked."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from typing import Any
 
 from tests.e2e.k8s.helm import Manifest, containers
 
-METADATA_ADDRESSES = (ip_address("169.254.169.254"), ip_address("fd00:ec2::254"))
+METADATA = (ip_network("169.254.0.0/16"), ip_network("fd00:ec2::/32"))
 _VOLUMES = {"configMap", "downwardAPI", "emptyDir", "persistentVolumeClaim", "projected", "secret"}
 
 
@@ -64,13 +64,14 @@ class Network:
 
 
 def holds_metadata(block: Manifest) -> bool:
-    """Whether a cloud's metadata address lies in a block of addresses."""
-    inside = [address for address in METADATA_ADDRESSES if _within(address, block["cidr"])]
-    return any(not any(_within(address, hole) for hole in block.get("except", [])) for address in inside)
+    """Whether a block of addresses holds one at which a cloud gives credentials to whoever asks."""
+    inside = [network for network in METADATA if network.overlaps(ip_network(block["cidr"]))]
+    return any(not any(_within(network, hole) for hole in block.get("except", [])) for network in inside)
 
 
-def _within(address: Any, network: str) -> bool:
-    return address in ip_network(network)
+def _within(network: Any, outer: str) -> bool:
+    around = ip_network(outer)
+    return bool(network.version == around.version and network.subnet_of(around))
 
 
 def _opens(rule: Manifest, side: str, labels: Mapping[str, str], port: int) -> bool:

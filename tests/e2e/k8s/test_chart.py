@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from cli.chart_docs import WITHOUT_RIGHTS
+from cli.doctor.check import Group
 from tests.e2e.k8s.helm import (
     CHART,
     FULL,
@@ -64,13 +65,17 @@ def test_helm_finds_nothing_to_blame(options: Sequence[str]) -> None:
         ("images.control.tag=latest", "/images/control/tag"),
         ("kafka.securityProtocol=TLS", "/kafka/securityProtocol"),
         ("run.podLabels.app\\.kubernetes\\.io/component=api", "invalid propertyName"),
-        ("s3.webIdentity.roleArn=arn", "keys or web identity, not both"),
-        ("networkPolicy.to.s3.cidrs={128.0.0.0/1}", "metadata address"),
-        ("networkPolicy.to.s3.cidrs={169.254.0.0/16}", "metadata address"),
-        ("networkPolicy.to.s3.cidrs={169.0.0.0/8}", "metadata address"),
-        ("networkPolicy.to.s3.cidrs={fd00::/12}", "metadata address"),
-        ("networkPolicy.to.s3.cidrs={fd00:ec2::/32}", "metadata address"),
-        ("callbacks.allow={169.254.169.254/32}", "metadata address"),
+        ("s3.control.webIdentity.roleArn=arn", "s3.control: a key or web identity, not both"),
+        ("s3.compute.webIdentity.roleArn=arn", "s3.compute: a key or web identity, not both"),
+        ("readOnlyWebserver.url=dagster.example.com", "/readOnlyWebserver/url"),
+        ("networkPolicy.to.s3.cidrs={128.0.0.0/1}", "cloud's metadata"),
+        ("networkPolicy.to.s3.cidrs={169.254.0.0/16}", "cloud's metadata"),
+        ("networkPolicy.to.s3.cidrs={169.0.0.0/8}", "cloud's metadata"),
+        ("networkPolicy.to.s3.cidrs={fd00::/12}", "cloud's metadata"),
+        ("networkPolicy.to.s3.cidrs={fd00:ec2::/32}", "cloud's metadata"),
+        ("networkPolicy.to.s3.cidrs={FD00:EC2::254/128}", "cloud's metadata"),
+        ("callbacks.allow={169.254.169.254/32}", "cloud's metadata"),
+        ("callbacks.allow={169.254.170.2/32}", "cloud's metadata"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(setting: str, words: str) -> None:
@@ -122,6 +127,16 @@ def test_tokens_are_for_those_who_ask_the_cluster(variant: Objects) -> None:
     assert accounts.keys() == rights | {f"{RELEASE}-{name}" for name in WITHOUT_RIGHTS}
     assert all(found["automountServiceAccountToken"] is (name in rights) for name, found in accounts.items())
     assert not any(found["kind"].startswith("Cluster") for found in variant)
+
+
+def test_the_helm_test_asks_every_group_but_callbacks_which_need_a_receiver(variant: Objects) -> None:
+    tests = [found for found in variant if found["metadata"].get("annotations", {}).get("helm.sh/hook") == "test"]
+    asked = {found["spec"]["serviceAccountName"]: found["spec"]["containers"][0]["args"] for found in tests}
+    groups = {name: {word for word in args if word.startswith("--only=")} for name, args in asked.items()}
+    storage = {f"--only={Group.STORAGE}"}  # by each plane with its own key
+    as_launcher = {f"--only={group}" for group in (Group.CLUSTER, Group.IMAGES)}
+    others = {f"--only={group}" for group in set(Group) - {Group.CALLBACKS}} - as_launcher
+    assert groups == {f"{RELEASE}-launcher": as_launcher | storage, f"{RELEASE}-control": others | storage}
 
 
 def test_roles_are_the_rights_in_the_file() -> None:

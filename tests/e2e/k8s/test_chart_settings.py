@@ -88,6 +88,16 @@ def test_certificates_and_tokens_lie_where_the_settings_say(full: Objects) -> No
     assert "AWS_ROLE_ARN" in environment(containers(pods(full)["executor"])[0])
 
 
+def test_links_to_runs_lead_where_people_look(full: Objects) -> None:
+    def told(objects: Objects) -> dict[str, str]:
+        variables = {name: environment(containers(pod)[0]) for name, pod in pods(objects).items()}
+        name = "LAKEMILL_DAGSTER_UI_URL"
+        return {component: found[name]["value"] for component, found in variables.items() if name in found}
+
+    assert told(full) == dict.fromkeys(("api", "worker", "migrate"), "https://dagster.example.com")
+    assert told(render()) == {}
+
+
 def test_the_first_hook_needs_nothing_of_the_release(full: Objects) -> None:
     job = named(full, "Job", "migrate")
     assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
@@ -108,7 +118,7 @@ def test_the_first_hook_needs_nothing_of_the_release(full: Objects) -> None:
         ("profiles=[x]", {"code"}),
         ("actionImages=[images]", {"code"}),
         ("launching.maxConcurrentRuns=7", {"code", "daemon", "webserver", "webserver-read-only"}),
-        ("launching.jobTtlSeconds=7", {"code", "daemon", "webserver"}),
+        ("launching.jobTtlSeconds=46", {"code", "daemon", "webserver"}),
         ("executor.podLabels.a=b", set()),  # a run reads it when it starts
     ],
 )
