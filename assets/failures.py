@@ -47,6 +47,8 @@ _BY_TEXT: tuple[tuple[re.Pattern[str], ReasonCode], ...] = (
 )
 _BRIDGE = "An error occurred while calling"  # the first line that says nothing but which object was called
 _ROOT_CAUSE = re.compile(r"^Caused by: (?:[\w$]+\.)*([\w$]+: .+)$", re.MULTILINE)
+_RAISED = re.compile(r"^: (?:[\w$]+\.)*([\w$]+: .+)$", re.MULTILINE)  # by that call, where nothing caused it
+_MORE_MEMORY = "; ask for a larger resource_profile"
 
 
 def reason_for(error: BaseException, *, in_action: bool, lost_executors: Sequence[str] = ()) -> Reason:
@@ -60,6 +62,8 @@ def reason_for(error: BaseException, *, in_action: bool, lost_executors: Sequenc
     if code is ReasonCode.SPARK_UNAVAILABLE and lost_executors:
         message = f"{message}; lost executors: {'; '.join(dict.fromkeys(lost_executors))}"[:MAX_MESSAGE]
         code = _code_of_text("\n".join(lost_executors)) or code
+    if code is ReasonCode.OUT_OF_MEMORY:
+        message = message[: MAX_MESSAGE - len(_MORE_MEMORY)] + _MORE_MEMORY
     return Reason(code=code, message=message)
 
 
@@ -83,8 +87,8 @@ def _message(error: BaseException) -> str:
     text = str(error).strip()
     first = text.splitlines()[0] if text else "no message"
     causes = _ROOT_CAUSE.findall(text)
-    if causes and first.startswith(_BRIDGE):
-        return f"Spark: {causes[-1]}"[:MAX_MESSAGE]
+    if first.startswith(_BRIDGE) and (told := causes or _RAISED.findall(text)):
+        return f"Spark: {told[-1]}"[:MAX_MESSAGE]
     root = f"; caused by {causes[-1]}" if causes else ""
     return f"{type(error).__name__}: {first}{root}"[:MAX_MESSAGE]
 

@@ -45,6 +45,13 @@ def test_why_executors_went_decides_where_the_error_says_only_that_they_did() ->
     assert "deleted by a user" in deleted.message
 
 
+def test_who_runs_out_of_memory_is_told_what_to_ask_for() -> None:
+    for text in ("java.lang.OutOfMemoryError: Java heap space", f"OutOfMemoryError {'z' * MAX_MESSAGE}"):
+        message = reason_for(RuntimeError(text), in_action=True).message
+        assert message.endswith("; ask for a larger resource_profile")
+        assert len(message) <= MAX_MESSAGE
+
+
 def test_a_lost_executor_does_not_excuse_the_action() -> None:
     reason = reason_for(ValueError("no such month"), in_action=True, lost_executors=["exit code 52"])
     assert reason.code is ReasonCode.ACTION_RAISED
@@ -73,5 +80,7 @@ def test_the_message_is_the_first_line_and_the_root_cause() -> None:
         "An error occurred while calling o80.parquet.\n: x.SparkException: no\nCaused by: y.ConnectException: refused"
     )
     assert reason_for(RuntimeError(bridge), in_action=True).message == "Spark: ConnectException: refused"
+    uncaused = "An error occurred while calling o237.parquet.\n: x.SparkException: Job aborted\n\tat x.y(Z.java)\n"
+    assert reason_for(RuntimeError(uncaused), in_action=True).message == "Spark: SparkException: Job aborted"
     assert len(reason_for(RuntimeError("z" * 10_000), in_action=True).message) == MAX_MESSAGE
     assert reason_for(RuntimeError(), in_action=True).message == "RuntimeError: no message"

@@ -86,21 +86,17 @@ class ClusterWorld(World):
         return [reason["code"] for reason in self.failures(process_id)]
 
     @contextmanager
-    def quota(self, extra_mb: int) -> Iterator[None]:
-        """While entered, the namespace may hold ``extra_mb`` more of memory than it does (less, if negative)."""
-        spec = {"hard": {"requests.memory": "64Gi"}}
-        manifest = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "small"}, "spec": spec}
+    def quota(self, memory: str) -> Iterator[None]:
+        """While entered, no pod is made in the namespace that would let its pods ask for more memory in all."""
+        hard = {"requests.memory": memory}
+        manifest = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "small"}, "spec": {"hard": hard}}
 
-        def used() -> str | None:
-            found = json.loads(self.kubectl("get", "resourcequota", "small", "-o", "json"))
-            value: str | None = found.get("status", {}).get("used", {}).get("requests.memory")
-            return value
+        def is_counted() -> bool:
+            return "used" in json.loads(self.kubectl("get", "resourcequota", "small", "-o", "json")).get("status", {})
 
         self.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
         try:
-            in_use = int(wait_for("the quota is counted", used, 30).removesuffix("Mi"))
-            spec["hard"]["requests.memory"] = f"{in_use + extra_mb}Mi"
-            self.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+            wait_for("the quota is counted", is_counted, 30)
             yield
         finally:
             self.kubectl("delete", "resourcequota", "small")
