@@ -37,13 +37,13 @@ RUN_SECONDS = 150
 """A run on two busy cores, with its Spark's cold start, surely ends in this time."""
 
 
-def wait_for(what: str, probe: Callable[[], T | None], seconds: float) -> T:
-    """Return the first true answer of ``probe``; fail with ``what`` after ``seconds``."""
+def wait_for(what: str, probe: Callable[[], T | None], seconds: float, *, every: float = 0.1) -> T:
+    """Return the first true answer of ``probe``, asked ``every`` so often; fail with ``what`` after ``seconds``."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if answer := probe():
             return answer
-        time.sleep(0.1)
+        time.sleep(every)
     raise AssertionError(f"not within {seconds:.0f} s: {what}")
 
 

@@ -25,6 +25,8 @@ from tests.test_architecture import ROOT
 NAMESPACE, RELEASE = "lakemill-e2e", "mill"
 TESTED = "localhost/lakemill-compute-tested:tested"
 NUMBERS = "n\n" + "".join(f"{n}\n" for n in range(1, 25))
+POLL_SECONDS = 1.0
+"""Between two calls of kubectl: each takes a tenth of a core's second, which the runs need."""
 PACE = {"milliseconds": 2500}
 """24 numbers in 8 tasks on two cores: the work of slow_squares takes 30 s then."""
 
@@ -74,7 +76,7 @@ class ClusterWorld(World):
             working = [name for name in mine if "Running task" in self.log(name)]
             return working if len(working) == 2 else None
 
-        return wait_for(f"two executors of run {run_id} at work", at_work, 120)
+        return wait_for(f"two executors of run {run_id} at work", at_work, 120, every=POLL_SECONDS)
 
     def failures(self, process_id: str) -> list[dict[str, str]]:
         """Return the reasons of the attempts that failed."""
@@ -96,7 +98,7 @@ class ClusterWorld(World):
 
         self.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
         try:
-            wait_for("the quota is counted", is_counted, 30)
+            wait_for("the quota is counted", is_counted, 30, every=POLL_SECONDS)
             yield
         finally:
             self.kubectl("delete", "resourcequota", "small")
@@ -110,7 +112,7 @@ class ClusterWorld(World):
 
     def wait_for_no_pods(self, selector: str, seconds: float) -> None:
         """Wait until a selector finds no pod."""
-        wait_for(f"no pod {selector}", lambda: not self.pods(selector), seconds)
+        wait_for(f"no pod {selector}", lambda: not self.pods(selector), seconds, every=POLL_SECONDS)
 
 
 def build_and_load(folder: Path) -> None:

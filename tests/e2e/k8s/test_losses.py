@@ -14,7 +14,7 @@ import pytest
 from contracts.identity import Coordinate
 from contracts.reasons import ReasonCode
 from contracts.states import State
-from tests.e2e.k8s.deployment import NAMESPACE, PACE, ClusterWorld
+from tests.e2e.k8s.deployment import NAMESPACE, PACE, POLL_SECONDS, ClusterWorld
 from tests.e2e.world import wait_for
 
 pytestmark = pytest.mark.k8s
@@ -66,7 +66,12 @@ def test_executors_that_are_killed_or_sent_away_are_replaced_and_the_process_suc
     killed, drained = mill.executors_at_work(mill.run_of(process_id))
     mill.kubectl("delete", "pod", killed, "--grace-period=0", "--force")
     mill.kubectl("delete", "pod", drained, "--wait=false")
-    wait_for("Spark hands over what the executor holds", lambda: "Decommission executor" in mill.log(drained), 60)
+    wait_for(
+        "Spark hands over what the executor holds",
+        lambda: "Decommission executor" in mill.log(drained),
+        60,
+        every=POLL_SECONDS,
+    )
     process = mill.finish(process_id)
     assert process["state"] == State.SUCCEEDED, process
     assert process["attempt"] == 1
@@ -108,7 +113,7 @@ def test_a_run_whose_node_is_lost_says_so_and_is_tried_again(mill: ClusterWorld)
     # As the cluster does it when a node does not answer: a taint, for which it deletes the node's pods.
     mill.kubectl("taint", "node", node, f"{TAINT}:NoExecute")
     try:
-        wait_for(f"{pod} is gone", lambda: not mill.kubectl("get", "pod", pod, "--ignore-not-found"), 60)
+        mill.kubectl("wait", "--for=delete", f"pod/{pod}", "--timeout=60s")
     finally:
         mill.kubectl("taint", "node", node, f"{TAINT}:NoExecute-")
     process = mill.finish(process_id)
