@@ -3,7 +3,7 @@ run pods, and by a run for its executors.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from contracts.reasons import Reason, ReasonCode
 from resources.cluster import ClusterError, ClusterUnavailableError, Job, Pod
@@ -11,6 +11,7 @@ from resources.cluster import ClusterError, ClusterUnavailableError, Job, Pod
 _PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"})
 _UNDER_WAY = frozenset({None, "ContainerCreating", "PodInitializing"})
 _NODE = frozenset({"DeletionByTaintManager", "DeletionByPodGC"})
+_NOT_CREATED = "FailedCreate: "
 _QUOTA = re.compile(r"exceeded quota|status unknown for quota|must specify (limits|requests)")
 
 
@@ -37,7 +38,7 @@ def _ended(pod: Pod, role: str) -> Reason | None:
     if pod.phase in {"Failed", "Succeeded"}:  # whoever asks still waits for it
         code = f" with exit code {pod.exit_code}" if pod.exit_code is not None else ""
         told = f"the {role} {pod.name} ended{code} ({pod.terminated or pod.reason or 'no reason given'})"
-        return _reason(ReasonCode.RUN_DIED, f"{told}; its log tells more")
+        return _reason(ReasonCode.RUN_DIED, f"{told}; its log tells more, if it was kept")
     return None
 
 
@@ -80,21 +81,24 @@ def reason_of_error(error: ClusterError, role: str) -> Reason:
     return reason_of_refusal(str(error), role)
 
 
-def reason_of_pods(pods: Iterable[Pod], complaints: Iterable[str], role: str) -> Reason | None:
-    """Say why none of ``pods`` works, or why there is none; ``complaints`` are about what should have made them."""
-    for pod in pods:
-        if reason := reason_of_pod(pod, role):
-            return reason
-    for said in complaints:
-        if "forbidden" in said:
-            return reason_of_refusal(said, role)
-    return None
+def reason_of_pods(pods: Iterable[Pod], role: str) -> Reason | None:
+    """Say why none of ``pods`` works; None when nothing is known against any."""
+    return next((reason for pod in pods if (reason := reason_of_pod(pod, role))), None)
 
 
-def reason_of_silence(seconds: float, role: str) -> Reason:
-    """Say that a pod did not start in time, and that the cluster names no cause."""
-    told = f"the {role} did not start within {seconds:.0f} s, and the cluster does not say why"
-    return _reason(ReasonCode.POD_PENDING, f"{told}; an operator has to look at it")
+def reason_of_complaints(complaints: Sequence[str], role: str) -> Reason | None:
+    """Say why there is no pod; ``complaints`` are about the Job that should have made it, the newest last."""
+    refusals = [said for said in complaints if said.startswith(_NOT_CREATED)]
+    return reason_of_refusal(refusals[-1].removeprefix(_NOT_CREATED), role) if refusals else None
+
+
+def reason_of_silence(seconds: float, role: str, complaints: Sequence[str] = ()) -> Reason:
+    """Say that a pod did not start in time. Its state names no cause; ``complaints`` about it may, the newest last."""
+    why = f" ({complaints[-1]})" if complaints else ", and its state does not say why"
+    return _reason(
+        ReasonCode.POD_PENDING,
+        f"the {role} did not start within {seconds:.0f} s{why}; an operator has to look at it",
+    )
 
 
 def reason_of_absence(role: str) -> Reason:

@@ -1,6 +1,7 @@
-"""Watches that a run is not left without executors: Spark itself would wait for new ones for ever."""
+"""Watches that a run's jobs are not left without executors: Spark itself would wait for new ones for ever."""
 
 import time
+import traceback
 from collections.abc import Callable
 from threading import Event, Thread
 from types import TracebackType
@@ -17,18 +18,21 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _POLL_SECONDS = 1.0
+_CANCELLED = "SPARK_JOB_CANCELLED"  # what Spark calls the error of a job that was ended
 
 
 class ExecutorWatch:
-    """While entered, ends the session's jobs once no executor has been registered for ``patience`` seconds.
+    """While entered, ends the session's jobs once they have had no executor for ``patience`` seconds.
 
-    The block, whose job then fails with Spark's own error, raises PodsFailedError with what ``why`` said by then.
+    The block, whose job then fails because it was cancelled, raises PodsFailedError with what ``why`` says. ``why``
+    may take its time, and may fail: the job is ended first.
     """
 
-    def __init__(self, session: "SparkSession", patience: float, why: Callable[[], Reason]) -> None:
+    def __init__(self, session: "SparkSession", patience: float, why: Callable[[], Reason], fallback: Reason) -> None:
         self._session = session
         self._patience = patience
         self._why = why
+        self._fallback = fallback
         self._reason: Reason | None = None
         self._over = Event()
         self._thread = Thread(target=self._watch, name="executor-watch", daemon=True)
@@ -40,29 +44,37 @@ class ExecutorWatch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over.set()
-        self._thread.join()
-        if self._reason is not None and isinstance(error, Exception):
+        if not isinstance(error, Exception) or _CANCELLED not in "".join(traceback.format_exception(error)):
+            return
+        self._thread.join()  # it may still ask why; whoever interrupts us, which is no Exception, gives us no such time
+        if self._reason is not None:
             raise PodsFailedError(self._reason) from error
 
     def _watch(self) -> None:
         from py4j.protocol import Py4JError  # noqa: PLC0415 - only runs need Spark
 
-        poll, last_seen = min(_POLL_SECONDS, self._patience / 4), time.monotonic()
+        poll, last_well = min(_POLL_SECONDS, self._patience / 4), time.monotonic()
         try:
             while not self._over.wait(poll):
-                if registered(self._session):
-                    poll, last_seen = min(_POLL_SECONDS, self._patience / 4), time.monotonic()
-                elif time.monotonic() - last_seen > self._patience:
+                if registered(self._session) or not self._has_jobs():
+                    last_well = time.monotonic()
+                elif time.monotonic() - last_well > self._patience:
                     self._end_jobs()
+                    last_well = time.monotonic()
         except (Py4JError, OSError) as error:
             log.warning("executors.unwatched", error=str(error))  # Spark is gone, which the run itself meets
 
     def _end_jobs(self) -> None:
-        """End what runs now; called again and again, because an action may begin another job."""
-        if self._reason is None:
-            self._reason = self._why()
-            log.warning("executors.gone", reason=self._reason.code)
+        self._reason = self._fallback
         self._session.sparkContext.cancelAllJobs()
+        try:
+            self._reason = self._why()
+        except Exception:
+            log.exception("executors.unexplained")  # the fallback is told; the watch goes on
+        log.warning("executors.gone", reason=self._reason.code)
+
+    def _has_jobs(self) -> bool:
+        return bool(self._session.sparkContext.statusTracker().getActiveJobsIds())
 
 
 def registered(session: "SparkSession") -> int:

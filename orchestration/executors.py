@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import structlog
@@ -26,6 +27,8 @@ log = structlog.get_logger(__name__)
 
 ROLE, _OWN_ROLE = "executor pod", "run pod"
 _POLL_SECONDS = 0.25
+_START_SECONDS = 30.0
+"""What an executor's JVM may take until it has reached the driver, on a busy node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,7 @@ class PodExecutors:
     cluster: Cluster
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def settings(self, profile: Profile) -> dict[str, str]:
         """See resources.spark.Executors.
@@ -59,7 +63,9 @@ class PodExecutors:
         than wanted the work begins, and goes on.
         """
         self._wait(session, profile)
-        with ExecutorWatch(session, self.process.executor_start_seconds, lambda: self._why(session, profile)):
+        patience = self.process.executor_start_seconds
+        fallback = reason_of_silence(patience, ROLE)
+        with ExecutorWatch(session, patience, lambda: self._why(session, profile), fallback):
             yield
 
     def _wait(self, session: "SparkSession", profile: Profile) -> None:
@@ -90,12 +96,12 @@ class PodExecutors:
         application, patience = session.sparkContext.applicationId, self.process.executor_start_seconds
         try:
             pods = self.cluster.pods(f"spark-role=executor,spark-app-selector={application}")
-            if not pods:
+            if not pods and (own := self.cluster.pod(self.process.pod_name or "")):
                 # Spark only logs why it could not make any: so ask the API server what it has against one like them.
-                self.cluster.try_pod(executor_pod(profile, self.process))
+                self.cluster.try_pod(executor_pod(profile, own, self.process))
         except ClusterError as error:
             return reason_of_error(error, ROLE)
-        return reason_of_pods(pods, (), ROLE) or _unreached(pods, patience) or reason_of_silence(patience, ROLE)
+        return reason_of_pods(pods, ROLE) or _unreached(pods, self.now()) or reason_of_silence(patience, ROLE)
 
 
 def pod_executors(settings: ComputeSettings) -> PodExecutors | None:
@@ -105,12 +111,13 @@ def pod_executors(settings: ComputeSettings) -> PodExecutors | None:
     return PodExecutors(settings, KubernetesCluster(settings.pod_namespace or "default"))
 
 
-def _unreached(pods: Sequence[Pod], seconds: float) -> Reason | None:
-    running = sum(pod.phase == "Running" for pod in pods)
-    if not running:
+def _unreached(pods: Sequence[Pod], now: datetime) -> Reason | None:
+    up = [now - pod.running_since for pod in pods if pod.running_since]
+    mute = sum(since.total_seconds() > _START_SECONDS for since in up)
+    if not mute:
         return None
     message = (
-        f"{running} executor pods run, and none has reached the driver within {seconds:.0f} s; "
+        f"{mute} executor pods run, and none has reached the driver within {_START_SECONDS:.0f} s; "
         f"an operator has to open the ports {DRIVER_PORT} and {BLOCK_MANAGER_PORT} between them"
     )
     return Reason(code=ReasonCode.SPARK_UNAVAILABLE, message=message)

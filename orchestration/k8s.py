@@ -106,7 +106,7 @@ def spark_settings(profile: Profile, pod: Pod, settings: ComputeSettings) -> dic
     }
 
 
-def executor_pod(profile: Profile, settings: ComputeSettings) -> dict[str, Any]:
+def executor_pod(profile: Profile, driver: Pod, settings: ComputeSettings) -> dict[str, Any]:
     """Return an executor's pod as Spark makes it of the template, as far as the API server judges it.
 
     Raises OSError without the template.
@@ -114,7 +114,11 @@ def executor_pod(profile: Profile, settings: ComputeSettings) -> dict[str, Any]:
     pod: dict[str, Any] = yaml.safe_load(settings.executor_template.read_text())
     pod["metadata"]["generateName"] = "executor-"
     pod["spec"] |= {"restartPolicy": "Never", "serviceAccountName": settings.executor_service_account}
-    pod["spec"]["containers"][0] |= {"image": "executor", "resources": executor_size(profile).requirements()}
+    pod["spec"]["containers"][0] |= {
+        "image": driver.image,
+        "imagePullPolicy": driver.pull_policy,
+        "resources": executor_size(profile).requirements(),
+    }
     return pod
 
 

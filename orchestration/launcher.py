@@ -15,18 +15,20 @@ from dagster._core.launcher import LaunchRunContext
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
 from dagster_k8s import K8sRunLauncher
 from kubernetes.client import ApiException
+from sqlalchemy.exc import SQLAlchemyError
 from urllib3.exceptions import HTTPError
 
 from assets.partitions import LAUNCH_TAG
 from assets.pod_failures import (
     reason_of_absence,
+    reason_of_complaints,
     reason_of_error,
     reason_of_job,
     reason_of_pods,
     reason_of_refusal,
     reason_of_silence,
 )
-from contracts.reasons import Reason
+from contracts.reasons import Reason, ReasonCode
 from contracts.reports import Event, Report
 from resources.cluster import Cluster, ClusterError, Pod
 from resources.control_plane import AttemptSupersededError, ControlPlane, ControlPlaneError, HttpControlPlane
@@ -38,6 +40,7 @@ log = structlog.get_logger(__name__)
 
 ROLE = "run pod"
 _PATIENCE_SECONDS = 10.0
+_REMEMBERED = 1000
 
 
 class LakemillRunLauncher(K8sRunLauncher):
@@ -59,6 +62,7 @@ class LakemillRunLauncher(K8sRunLauncher):
     def launch_run(self, context: LaunchRunContext) -> None:
         """Create the run's Job. Raises what the API server answers, after it was reported as the run's reason."""
         run = context.dagster_run
+        self._sweep()
         try:
             # Dagster's create has no time limit: a mute API server is met here. A Job that is there already was made by
             # a daemon that died before it noted so.
@@ -66,11 +70,12 @@ class LakemillRunLauncher(K8sRunLauncher):
                 super().launch_run(context)
         except Exception as error:
             self._report(run, _reason_of(error))
-            self._discard(run)  # it may have been made, and only the answer lost
+            self._discard(_job_name(run))  # it may have been made, and only the answer lost
             raise
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
         """Tell how the Job of a started run stands. A silent API server is no sign of death: the run may well live."""
+        self._sweep()
         try:
             if self.cluster.job(_job_name(run)) is None:
                 return CheckRunHealthResult(WorkerStatus.FAILED, "the Job is gone")
@@ -91,9 +96,10 @@ class LakemillRunLauncher(K8sRunLauncher):
         except ClusterError as error:
             # Dagster's own questions know no time limit, so a silent API server is asked nothing more.
             self._report(run, reason_of_error(error, ROLE))
+            self._left.add(_job_name(run))
             return None
         info = super().get_run_worker_debug_info(run, include_container_logs)
-        self._discard(run)
+        self._discard(_job_name(run))
         return info
 
     @cached_property
@@ -105,26 +111,43 @@ class LakemillRunLauncher(K8sRunLauncher):
         pods = self.cluster.pods(f"job-name={_job_name(run)}")
         if any(pod.disruption for pod in pods):
             self._disrupted[run.run_id] = pods
+            if len(self._disrupted) > _REMEMBERED:  # the oldest: a run that could tell of it itself is never asked for
+                del self._disrupted[next(iter(self._disrupted))]
 
     def _why(self, run: DagsterRun) -> Reason:
         name = _job_name(run)
         before = self._disrupted.pop(run.run_id, [])
-        pods = self.cluster.pods(f"job-name={name}")
-        found = reason_of_job(self.cluster.job(name), ROLE) or reason_of_pods(
-            [*pods, *before], reversed(self.cluster.complaints("Job", name)), ROLE
+        job, pods = self.cluster.job(name), self.cluster.pods(f"job-name={name}")
+        found = (
+            reason_of_job(job, ROLE)
+            or reason_of_pods([*pods, *before], ROLE)
+            or reason_of_complaints(self.cluster.complaints("Job", name), ROLE)
         )
         if found is not None:
             return found
-        if pods:
-            return reason_of_silence(self._instance.run_monitoring_start_timeout_seconds, ROLE)
-        return reason_of_absence(ROLE)
+        if job is None:
+            return reason_of_absence(ROLE)
+        complaints = [said for pod in pods for said in self.cluster.complaints("Pod", pod.name)]
+        return reason_of_silence(self._instance.run_monitoring_start_timeout_seconds, ROLE, complaints)
 
-    def _discard(self, run: DagsterRun) -> None:
-        """Delete the Job with its pods."""
+    @cached_property
+    def _left(self) -> set[str]:
+        """Jobs that could not be deleted: a pod that pends would start one day, and holds quota until then."""
+        return set()
+
+    def _discard(self, job: str) -> None:
+        """Delete a Job with its pods, now or later."""
         try:
-            self.cluster.delete_job(_job_name(run))
+            self.cluster.delete_job(job)
+            self._left.discard(job)
         except ClusterError as error:
-            log.warning("launcher.job_left", run_id=run.run_id, error=str(error))
+            self._left.add(job)
+            log.warning("launcher.job_left", job=job, error=str(error))
+
+    def _sweep(self) -> None:
+        """Try one of those again: while the cluster is silent, each takes its time."""
+        if self._left:
+            self._discard(next(iter(self._left)))
 
     def _report(self, run: DagsterRun, reason: Reason) -> None:
         launch_id = run.tags.get(LAUNCH_TAG)
@@ -157,4 +180,7 @@ def _reason_of(error: Exception) -> Reason:
     origin = error.__cause__ or error  # Dagster wraps what the client raised
     if isinstance(origin, ApiException | HTTPError):
         return reason_of_error(cluster_error(origin), ROLE)
-    return reason_of_refusal(f"{type(error).__name__}: {error}", ROLE)
+    told = f"{type(error).__name__}: {error}"
+    if isinstance(origin, SQLAlchemyError):  # Dagster notes in its database what it launches
+        return Reason(code=ReasonCode.RUN_DIED, message=f"The run could not be launched ({told})")
+    return reason_of_refusal(told, ROLE)

@@ -88,10 +88,22 @@ def spark_submit(profile: Profile, config: Mapping[str, Any], image: str | None 
         pod_name=_POD_NAME,
         pod_namespace=config.get("job_namespace", "default"),
         pod_ip="$(LAKEMILL_POD_IP)",
-        executor_service_account="lakemill-executor",
+        executor_service_account=_env(config).get("LAKEMILL_EXECUTOR_SERVICE_ACCOUNT", "default"),
         jars_dir=Path("/opt/lakemill/jars/spark"),
     )
-    pod = Pod(_POD_NAME, "Running", image or config["job_image"], config.get("image_pull_policy") or "IfNotPresent")
+    pod = Pod(
+        _POD_NAME,
+        "Running",
+        image or config["job_image"],
+        config.get("image_pull_policy") or "IfNotPresent",
+        tuple(each["name"] for each in config.get("image_pull_secrets") or ()),
+    )
     outside = spark_settings(profile, pod, settings) if profile.executor_instances else {}
     conf = spark_config(settings, profile, Path("/var/lakemill/spark/lakemill-spark")) | outside
     return ["--master", conf.pop("spark.master"), *(f"--conf={name}={value}" for name, value in sorted(conf.items()))]
+
+
+def _env(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the plain variables that the launcher gives a run's container."""
+    stated = config.get("run_k8s_config", {}).get("container_config", {}).get("env", [])
+    return {each["name"]: each["value"] for each in stated if "value" in each}

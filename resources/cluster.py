@@ -10,6 +10,7 @@ ClusterError
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from contracts.problems import LakemillError
@@ -61,6 +62,8 @@ class Pod:
     reason: str | None = None
     """The pod's own reason, such as ``Evicted``."""
     message: str = ""
+    running_since: datetime | None = None
+    """When its container was started, if it runs."""
     waiting: str | None = None
     """Why its container has not started, such as ``ImagePullBackOff``."""
     waiting_message: str = ""
@@ -87,7 +90,10 @@ class Cluster(Protocol):
         """Return one Job, or None when there is none."""
 
     def complaints(self, kind: str, name: str) -> list[str]:
-        """Return the warnings that the cluster's own parts have raised about one object, the newest last."""
+        """Return the warnings that the cluster's own parts have raised about one object, the newest last.
+
+        Each begins with its reason, such as ``FailedCreate: ``.
+        """
 
     def try_pod(self, manifest: dict[str, Any]) -> None:
         """Let the API server judge a pod without creating it. Raises ClusterRefusedError with what it would say."""

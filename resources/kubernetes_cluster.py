@@ -10,6 +10,7 @@ from resources.cluster import Job, Pod
 from resources.kubernetes_api import TIMEOUT, answering, connect
 
 _Answer = TypeVar("_Answer")
+_OURS = {"dagster", "executor"}  # as dagster-k8s names a run's container, and our template an executor's
 
 
 class KubernetesCluster:
@@ -40,7 +41,7 @@ class KubernetesCluster:
         fields = f"involvedObject.kind={kind},involvedObject.name={name},type=Warning"
         with answering():
             found = self._core.list_namespaced_event(self._namespace, field_selector=fields, **self._limits)
-        return [event.message or "" for event in sorted(found.items, key=_when)]
+        return [f"{event.reason}: {event.message or ''}" for event in sorted(found.items, key=_when)]
 
     def try_pod(self, manifest: dict[str, Any]) -> None:
         """See Cluster."""
@@ -84,9 +85,11 @@ def _job(found: Any) -> Job:
 
 def pod_of(found: Any) -> Pod:
     """Return what is told of a pod that the API gave."""
-    status, container = found.status, found.spec.containers[0]
+    # Beside ours there may be others, which a cluster adds to every pod.
+    status, all_of_it = found.status, found.spec.containers
+    container = next((each for each in all_of_it if each.name in _OURS), all_of_it[0])
     state = next((each.state for each in status.container_statuses or () if each.name == container.name), None)
-    waiting, ended = (state.waiting, state.terminated) if state else (None, None)
+    waiting, ended, running = (state.waiting, state.terminated, state.running) if state else (None, None, None)
     conditions = {each.type: each for each in status.conditions or ()}
     scheduled, disrupted = conditions.get("PodScheduled"), conditions.get("DisruptionTarget")
     return Pod(
@@ -99,6 +102,7 @@ def pod_of(found: Any) -> Pod:
         node=found.spec.node_name,
         reason=status.reason,
         message=status.message or "",
+        running_since=running.started_at if running else None,
         waiting=waiting.reason if waiting else None,
         waiting_message=(waiting.message or "") if waiting else "",
         terminated=ended.reason if ended else None,

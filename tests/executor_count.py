@@ -14,6 +14,7 @@ class ExecutorCount:
 
     def __init__(self) -> None:
         self.registered = 0
+        self.has_jobs = True
         self.cancelled = Event()
         """Set once all jobs were cancelled."""
 
@@ -31,6 +32,12 @@ class ExecutorCount:
 
     def cancelAllJobs(self) -> None:  # noqa: N802 - Spark's own name
         self.cancelled.set()
+
+    def statusTracker(self) -> "ExecutorCount":  # noqa: N802 - Spark's own name
+        return self
+
+    def getActiveJobsIds(self) -> list[int]:  # noqa: N802 - Spark's own name
+        return [7] if self.has_jobs else []
 
     def size(self) -> int:
         return self.registered + 1  # the driver

@@ -28,7 +28,7 @@ class MemoryCluster:
         """Make a Job with its pod: none when the quota is full."""
         self._jobs[job] = Job(job)
         if self.is_full:
-            self.warn("Job", job, f'Error creating: pods "{job}" is forbidden: {QUOTA}')
+            self.warn("Job", job, f'FailedCreate: Error creating: pods "{job}" is forbidden: {QUOTA}')
         elif pod is not None:
             self.add(pod, job_name=job)
 

@@ -60,7 +60,7 @@ class MemoryWorld:
 
     def pod(self, name: str, labels: Mapping[str, str]) -> None:
         self.cluster.add(Pod(name, "Pending", IMAGE, unschedulable="0/1 nodes"), **labels)
-        self.cluster.warn("Pod", name, "0/1 nodes")
+        self.cluster.warn("Pod", name, "FailedScheduling: 0/1 nodes")
 
     def job(self, name: str) -> None:
         self.cluster.start(name, Pod(f"{name}-abcde", "Pending", IMAGE, job=name))
@@ -204,7 +204,8 @@ def test_a_full_quota_is_told_of_a_pod_and_of_a_job(world: World, name: str) -> 
 
 
 @pytest.mark.parametrize(("full", "code"), [(False, ReasonCode.POD_PENDING), (True, ReasonCode.QUOTA_EXCEEDED)])
-def test_executors_that_could_not_be_made_are_explained(world: World, full: bool, code: ReasonCode) -> None:
+def test_executors_that_could_not_be_made_are_explained(world: World, name: str, full: bool, code: ReasonCode) -> None:
+    world.pod(name, {})  # the run pod
     if full:
         world.fill()
     session: Any = ExecutorCount()
@@ -212,6 +213,7 @@ def test_executors_that_could_not_be_made_are_explained(world: World, full: bool
         internal_secret=SecretStr("internal-secret-of-the-tests"),
         executor_start_seconds=0.01,
         executor_template=EXECUTOR_TEMPLATE,
+        pod_name=name,
     )
     executors = PodExecutors(hasty, world.cluster)
     with pytest.raises(PodsFailedError) as failed, executors.attached(session, Profile(executor_instances=1)):

@@ -1,6 +1,9 @@
 """A run's executors as pods: what Spark is told of them, how long they are waited for, and why they do not come."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -123,8 +126,8 @@ def test_an_image_that_cannot_be_pulled_is_named() -> None:
 
 def test_running_pods_that_nobody_hears_of_are_a_matter_of_the_network() -> None:
     world = World()
-    world.executor("exec-1", phase="Running")
-    world.executor("exec-2", phase="Running")
+    for name, age in (("exec-1", 40), ("exec-2", 50), ("exec-3", 5)):
+        world.executor(name, phase="Running", running_since=datetime.now(UTC) - timedelta(seconds=age))
     reason = world.reason()
     assert reason.code is ReasonCode.SPARK_UNAVAILABLE
     assert "2 executor pods" in reason.message
@@ -132,15 +135,23 @@ def test_running_pods_that_nobody_hears_of_are_a_matter_of_the_network() -> None
     assert "7079" in reason.message
 
 
+def test_pods_that_have_only_just_started_are_not_blamed_on_the_network() -> None:
+    world = World()
+    world.executor("exec-1", phase="Running", running_since=datetime.now(UTC))
+    assert world.reason().code is ReasonCode.POD_PENDING
+
+
 def test_without_pods_the_api_server_is_asked_what_it_has_against_them() -> None:
     world = World()
     world.cluster.is_full = True
+    world.cluster.add(OWN)
     reason = world.reason()
     assert reason.code is ReasonCode.QUOTA_EXCEEDED
     assert "limited: pods=0" in reason.message
     (tried,) = world.cluster.tried
     (container,) = tried["spec"]["containers"]
     assert container["resources"]["limits"] == {"memory": f"{4096 + 409}Mi"}
+    assert container["image"] == OWN.image
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}  # the template's
     assert tried["spec"]["serviceAccountName"] == SETTINGS.executor_service_account
 
@@ -156,10 +167,11 @@ def test_what_nobody_explains_is_told_with_how_long_it_took() -> None:
 
 def losing_all(world: World) -> None:
     """A job whose executors go for good: Spark waits for new ones until somebody ends the job."""
+    world.cluster.add(OWN)
     world.session.registered = 0
     world.cluster.is_full = True
     assert world.session.cancelled.wait(10)
-    raise RuntimeError("Job 0 cancelled as part of cancellation of all jobs")
+    raise RuntimeError("[SPARK_JOB_CANCELLED] Job 0 cancelled as part of cancellation of all jobs")
 
 
 def losing_some(world: World) -> None:
@@ -186,6 +198,61 @@ def test_executors_that_are_replaced_in_time_leave_the_work_alone() -> None:
     hasty.session.registered = 3
     with pytest.raises(RuntimeError, match="the action's own"), hasty.executors.attached(hasty.session, PROFILE):
         losing_some(hasty)
+
+
+def test_a_run_that_needs_no_executor_for_a_while_may_be_without() -> None:
+    hasty = World(settings=SETTINGS.model_copy(update={"executor_start_seconds": 0.1}))
+    hasty.session.registered = 3
+    with hasty.executors.attached(hasty.session, PROFILE):
+        hasty.session.has_jobs, hasty.session.registered = False, 0
+        assert not hasty.session.cancelled.wait(0.5)
+
+
+def failing_for_itself(world: World) -> None:
+    """A job is ended for want of executors; the action bears that, and fails later for a reason of its own."""
+    world.session.registered = 0
+    assert world.session.cancelled.wait(10)
+    raise ValueError("no such month")
+
+
+def test_what_else_goes_wrong_afterwards_is_told_as_what_it_is() -> None:
+    hasty = World(settings=SETTINGS.model_copy(update={"executor_start_seconds": 0.1}))
+    hasty.session.registered = 3
+    with pytest.raises(ValueError, match="no such month"), hasty.executors.attached(hasty.session, PROFILE):
+        failing_for_itself(hasty)
+
+
+def test_jobs_are_ended_even_if_nobody_can_say_why(tmp_path: Path) -> None:
+    gone = {"executor_start_seconds": 0.1, "executor_template": tmp_path / "gone.yaml"}
+    hasty = World(settings=SETTINGS.model_copy(update=gone))
+    hasty.cluster.add(OWN)
+    hasty.session.registered = 3
+    with (
+        capture_logs() as logs,
+        pytest.raises(PodsFailedError) as failed,
+        hasty.executors.attached(hasty.session, PROFILE),
+    ):
+        losing_all(hasty)
+    assert failed.value.reason.code is ReasonCode.POD_PENDING
+    assert "executors.unexplained" in [entry["event"] for entry in logs]
+
+
+def test_who_is_interrupted_does_not_wait_for_the_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    hasty = World(settings=SETTINGS.model_copy(update={"executor_start_seconds": 0.1}))
+    hasty.session.registered = 3
+    answers = Event()
+    monkeypatch.setattr(hasty.cluster, "pods", lambda _: answers.wait(60) and [])
+    with pytest.raises(KeyboardInterrupt), hasty.executors.attached(hasty.session, PROFILE):
+        interrupted(hasty)
+    assert not answers.is_set()
+    answers.set()
+
+
+def interrupted(world: World) -> None:
+    """Somebody ends this process while the watch asks a mute cluster why the executors went."""
+    world.session.registered = 0
+    assert world.session.cancelled.wait(10)
+    raise KeyboardInterrupt
 
 
 def test_a_run_whose_work_is_done_when_its_executors_go_has_done_it() -> None:

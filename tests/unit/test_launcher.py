@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 from dagster._core.launcher import WorkerStatus
 from kubernetes.client import ApiException, V1JobStatus
+from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
 from assets.partitions import LAUNCH_TAG
@@ -126,7 +127,7 @@ def test_a_job_that_outlived_its_deadline_is_told_as_such(world: World) -> None:
 def test_a_job_without_a_pod_is_told_with_the_newest_complaint(world: World) -> None:
     run = world.run()
     world.cluster.is_full = True
-    world.cluster.warn("Job", name_of(run), "pods is forbidden: some older thing")
+    world.cluster.warn("Job", name_of(run), "FailedCreate: pods is forbidden: some older thing")
     world.cluster.start(name_of(run))
     world.launcher.get_run_worker_debug_info(run)
     code, message = world.told(run)
@@ -165,13 +166,37 @@ def test_a_silent_cluster_is_told_too_and_its_job_left(world: World) -> None:
     assert world.cluster.deleted == []
 
 
-def test_a_cluster_that_falls_silent_after_the_report_only_leaves_its_job(world: World) -> None:
-    run = world.job()
+def test_a_job_that_a_silent_cluster_kept_is_deleted_once_it_answers_again(world: World) -> None:
+    run, other = world.job(), world.job()
     world.control_plane.on_report = lambda: setattr(world.cluster, "is_silent", True)
     with capture_logs() as logs:
         assert world.launcher.get_run_worker_debug_info(run)
     assert [entry["event"] for entry in logs] == ["launcher.job_left"]
-    assert world.told(run)[0] is ReasonCode.RUN_DIED
+    assert world.told(run)[0] is ReasonCode.POD_PENDING
+    world.cluster.is_silent = False
+    world.launcher.check_run_worker_health(other)
+    assert world.cluster.deleted == [name_of(run)]
+    world.launcher.check_run_worker_health(other)
+    assert world.cluster.deleted == [name_of(run)]
+
+
+def test_a_pod_that_pends_is_told_with_what_the_cluster_says_of_it(world: World) -> None:
+    run = world.job(Pod("p", "Pending", "i", waiting="ContainerCreating"))
+    world.cluster.warn("Pod", "p", 'FailedMount: secret "postgresql-ca" not found')
+    world.launcher.get_run_worker_debug_info(run)
+    code, message = world.told(run)
+    assert code is ReasonCode.POD_PENDING
+    assert 'secret "postgresql-ca" not found' in message
+
+
+def test_a_launch_that_dagsters_database_breaks_is_not_blamed_on_the_cluster(world: World) -> None:
+    run = world.run()
+    world.api.error = OperationalError("INSERT", {}, Exception("connection refused"))
+    with pytest.raises(Exception, match="connection refused"):
+        world.launch(run)
+    code, message = world.told(run)
+    assert code is ReasonCode.RUN_DIED
+    assert "connection refused" in message
 
 
 def test_a_silent_control_plane_does_not_stop_a_launch_from_failing_as_it_did(world: World) -> None:
@@ -195,7 +220,7 @@ def test_a_member_whose_attempt_is_over_does_not_keep_the_others_from_hearing(wo
     world.control_plane.refuse(Event.FAILED, AttemptSupersededError("another attempt took its place"))
     run = world.job()
     assert world.launcher.get_run_worker_debug_info(run)
-    assert world.told(run)[0] is ReasonCode.RUN_DIED
+    assert world.told(run)[0] is ReasonCode.POD_PENDING
 
 
 def test_a_silent_api_server_is_no_sign_of_death(world: World) -> None:

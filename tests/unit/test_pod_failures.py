@@ -4,6 +4,7 @@ import pytest
 
 from assets.pod_failures import (
     reason_of_absence,
+    reason_of_complaints,
     reason_of_error,
     reason_of_job,
     reason_of_pod,
@@ -71,9 +72,8 @@ def test_a_full_quota_is_told_with_its_figures() -> None:
     reason = reason_of_refusal(QUOTA, "run pod")
     assert reason.code is ReasonCode.QUOTA_EXCEEDED
     assert "limited: requests.memory=1Gi" in reason.message
-    assert reason_of_pods([], ["Job was active longer", f"Error creating: {QUOTA}"], "run pod") == reason_of_refusal(
-        f"Error creating: {QUOTA}", "run pod"
-    )
+    said = [f"FailedCreate: Error creating: {QUOTA}", "DeadlineExceeded: Job was active longer"]
+    assert reason_of_complaints(said, "run pod") == reason_of_refusal(f"Error creating: {QUOTA}", "run pod")
 
 
 def test_a_quota_that_nobody_has_counted_yet_is_one_too() -> None:
@@ -92,16 +92,32 @@ def test_a_job_that_failed_because_its_pod_did_says_nothing_itself(job: Job | No
     assert reason_of_job(job, "run pod") is None
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        'admission webhook "policy.example.com" denied the request: no such registry',
+        'Internal error occurred: failed calling webhook "policy.example.com"',
+        'Pod "dagster-run-1" is invalid: spec.containers[0].image: Required value',
+    ],
+)
+def test_whatever_keeps_a_job_from_making_its_pod_is_told(said: str) -> None:
+    reason = reason_of_complaints([f"FailedCreate: Error creating: {said}"], "run pod")
+    assert reason is not None
+    assert reason.code is ReasonCode.POD_REFUSED
+    assert said in reason.message
+
+
 def test_another_refusal_is_an_operators_business() -> None:
     said = 'pods "x" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot != true'
     assert reason_of_refusal(said, "run pod").code is ReasonCode.POD_REFUSED
 
 
 def test_the_first_pod_with_a_fault_speaks_for_all() -> None:
-    reason = reason_of_pods([pod(phase="Running"), pod(waiting="ErrImagePull")], (), "executor pod")
+    reason = reason_of_pods([pod(phase="Running"), pod(waiting="ErrImagePull")], "executor pod")
     assert reason is not None
     assert reason.code is ReasonCode.IMAGE_UNAVAILABLE
-    assert reason_of_pods([pod(phase="Running")], ["Readiness probe failed"], "executor pod") is None
+    assert reason_of_pods([pod(phase="Running")], "executor pod") is None
+    assert reason_of_complaints(["Unhealthy: Readiness probe failed"], "executor pod") is None
 
 
 def test_a_silent_cluster_and_one_that_refuses_are_told_apart() -> None:
@@ -111,5 +127,7 @@ def test_a_silent_cluster_and_one_that_refuses_are_told_apart() -> None:
 
 
 def test_what_nobody_explains_is_told_as_such() -> None:
-    assert "180 s" in reason_of_silence(180, "run pod").message
+    assert "180 s, and its state does not say why" in reason_of_silence(180, "run pod").message
+    said = ["FailedScheduling: 0/1 nodes", 'FailedMount: secret "postgresql-ca" not found']
+    assert 'FailedMount: secret "postgresql-ca" not found' in reason_of_silence(180, "run pod", said).message
     assert reason_of_absence("run pod").code is ReasonCode.RUN_DIED
