@@ -10,12 +10,15 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import pyarrow.parquet as pq
+
 from contracts.identity import Coordinate
-from contracts.storage import landing_prefix
+from contracts.storage import landing_prefix, token_prefix
 from deploy.local.stack import Stack
 from resources.lake import S3Lake
 from tests.e2e.k8s.helm import CHART, VALUES, run
@@ -25,6 +28,7 @@ from tests.test_architecture import ROOT
 NAMESPACE, RELEASE = "lakemill-e2e", "mill"
 TESTED = "localhost/lakemill-compute-tested:tested"
 NUMBERS = "n\n" + "".join(f"{n}\n" for n in range(1, 25))
+SQUARES = [(n, n * n) for n in range(1, 25)]
 POLL_SECONDS = 1.0
 """Between two calls of kubectl: each takes a tenth of a core's second, which the runs need."""
 PACE = {"milliseconds": 2500}
@@ -109,6 +113,23 @@ class ClusterWorld(World):
             ["kubectl", "--namespace", NAMESPACE, "logs", pod], capture_output=True, text=True, check=False, timeout=30
         )
         return found.stdout
+
+    def wait_until_run_is_gone(self, run_id: str, seconds: float = 90) -> None:
+        """Wait until neither a run's own pod nor any of its executors is there."""
+
+        def is_gone() -> bool:
+            names = self.kubectl("get", "pods", "-o", "name")
+            return not self.pods(f"dagster/run-id={run_id}") and run_id not in names
+
+        wait_for(f"the pods of run {run_id} are gone", is_gone, seconds, every=POLL_SECONDS)
+
+    def squares(self, target: Coordinate) -> list[tuple[int, int]]:
+        """Return what is published at a coordinate, as a reader of Parquet finds it."""
+        commit = self.commit(target)
+        assert commit is not None
+        folder = token_prefix(target, commit.provenance.token)
+        tables = [pq.read_table(BytesIO(self.lake.get(f"{folder}{file.name}") or b"")) for file in commit.files]
+        return sorted((row["n"], row["square"]) for table in tables for row in table.to_pylist())
 
     def wait_for_no_pods(self, selector: str, seconds: float) -> None:
         """Wait until a selector finds no pod."""

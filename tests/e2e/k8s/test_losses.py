@@ -14,7 +14,7 @@ import pytest
 from contracts.identity import Coordinate
 from contracts.reasons import ReasonCode
 from contracts.states import State
-from tests.e2e.k8s.deployment import NAMESPACE, PACE, POLL_SECONDS, ClusterWorld
+from tests.e2e.k8s.deployment import NAMESPACE, PACE, POLL_SECONDS, SQUARES, ClusterWorld
 from tests.e2e.world import wait_for
 
 pytestmark = pytest.mark.k8s
@@ -78,6 +78,7 @@ def test_executors_that_are_killed_or_sent_away_are_replaced_and_the_process_suc
     assert process["metrics"]["rows"] == 24
     assert process["metrics"]["resources"]["executors"] == 4
     mill.assert_one_outcome(process_id, target)
+    assert mill.squares(target) == SQUARES
 
 
 @pytest.mark.parametrize(
@@ -96,13 +97,12 @@ def test_a_run_pod_that_goes_costs_an_attempt_and_leaves_one_commit(
     assert process["attempt"] == 2
     assert mill.failed_codes(process["process_id"]) == [code]
     mill.assert_one_outcome(process["process_id"], target)
+    assert mill.squares(target) == SQUARES
     commit = mill.commit(target)
     assert commit is not None
     assert commit.provenance.attempt == 2
-    (first,) = {entry["detail"]["run_id"] for entry in process["timeline"] if entry["stage"] == "running"} - {
-        process["run"]["run_id"]
-    }
-    mill.wait_for_no_pods(f"dagster/run-id={first}", 60)
+    run_ids = [entry["detail"]["run_id"] for entry in process["timeline"] if entry["stage"] == "running"]
+    mill.wait_until_run_is_gone(run_ids[0])
 
 
 def test_a_run_whose_node_is_lost_says_so_and_is_tried_again(mill: ClusterWorld) -> None:
@@ -120,6 +120,7 @@ def test_a_run_whose_node_is_lost_says_so_and_is_tried_again(mill: ClusterWorld)
     assert process["state"] == State.SUCCEEDED, process
     assert mill.failed_codes(process_id) == [ReasonCode.NODE_LOST]
     mill.assert_one_outcome(process_id, target)
+    assert mill.squares(target) == SQUARES
 
 
 def test_without_the_api_server_for_90_s_a_live_run_goes_on(mill: ClusterWorld) -> None:
@@ -131,7 +132,12 @@ def test_without_the_api_server_for_90_s_a_live_run_goes_on(mill: ClusterWorld) 
     subprocess.run(["sh", "-c", os.environ["API_SERVER_STOP"]], check=True, timeout=60)
     try:
         back_at = time.monotonic() + OUTAGE_SECONDS
-        wait_for("the outage is over", lambda: time.monotonic() > back_at, OUTAGE_SECONDS + 5)
+
+        def is_over() -> bool:
+            assert not _is_ready(), "the API server is not away"
+            return time.monotonic() > back_at
+
+        wait_for("the outage is over", is_over, OUTAGE_SECONDS + 30, every=5)
     finally:
         subprocess.run(["sh", "-c", os.environ["API_SERVER_START"]], check=True, timeout=180)
     # To the cluster every pod is unready until it has heard of its node again, and so no service leads anywhere.
@@ -141,6 +147,12 @@ def test_without_the_api_server_for_90_s_a_live_run_goes_on(mill: ClusterWorld) 
     assert process["attempt"] == 1
     assert mill.failed_codes(process_id) == []
     mill.assert_one_outcome(process_id, target)
+    assert mill.squares(target) == SQUARES
+
+
+def _is_ready() -> bool:
+    asked = ["kubectl", "get", "--raw", "/readyz", "--request-timeout=2s"]
+    return subprocess.run(asked, capture_output=True, check=False, timeout=30).returncode == 0
 
 
 def _answers(mill: ClusterWorld, process_id: str) -> bool:

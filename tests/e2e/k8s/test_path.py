@@ -9,7 +9,7 @@ import yaml
 
 from contracts.states import State
 from resources.lake import S3Lake
-from tests.e2e.k8s.deployment import NAMESPACE, RELEASE, ClusterWorld
+from tests.e2e.k8s.deployment import NAMESPACE, RELEASE, SQUARES, ClusterWorld
 from tests.e2e.k8s.helm import CHART
 
 pytestmark = pytest.mark.k8s
@@ -32,6 +32,7 @@ def heavy(mill: ClusterWorld) -> dict[str, Any]:
     process = mill.finish(process_id)
     assert process["state"] == State.SUCCEEDED, process
     mill.assert_one_outcome(process_id, target)
+    assert mill.squares(target) == SQUARES
     return process
 
 

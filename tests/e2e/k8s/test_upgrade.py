@@ -44,7 +44,7 @@ def test_processes_that_run_during_an_upgrade_are_not_lost(mill: ClusterWorld) -
 
 def test_an_uninstall_leaves_what_the_documents_name(mill: ClusterWorld) -> None:
     kinds = run("kubectl", "api-resources", "--namespaced", "--verbs=list", "-o", "name").stdout.split()
-    mill.kubectl("delete", "jobs", "--all", "--wait")
+    mill.kubectl("delete", "jobs", "-l", "dagster/run-id", "--wait")  # which the documents name
     run("helm", "uninstall", RELEASE, "--namespace", NAMESPACE, "--wait", "--timeout", "100s")
     mill.wait_for_no_pods(f"app.kubernetes.io/instance={RELEASE}", 60)
     found = json.loads(mill.kubectl("get", ",".join(kinds), "-o", "json"))["items"]
