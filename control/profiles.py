@@ -11,26 +11,37 @@ from control.tables import profiles
 
 
 async def after_out_of_memory(conn: AsyncConnection, profile: GrantedProfile) -> GrantedProfile:
-    """Return the grant one profile up, or the same when no published profile is larger."""
+    """Return the grant with the memory of one profile up, or the same when no published profile has more."""
     rows = await conn.execute(select(profiles.c.name, profiles.c.profile))
     return one_up(profile, {name: Profile.model_validate(figures) for name, figures in rows})
 
 
 def one_up(profile: GrantedProfile, named: Mapping[str, Profile]) -> GrantedProfile:
-    """Return the grant with the next larger of ``named``: nowhere less memory than now, and somewhere more."""
-    now = _memory(profile.granted)
-    larger = {name: each for name, each in named.items() if _is_larger(_memory(each), now)}
+    """Return the grant with the memory of the next larger of ``named``: nowhere less than now, and somewhere more.
+
+    Only the two heaps grow. The shape stays as it was granted: a published profile may have larger executors and fewer
+    of them, so less memory in all, and shuffle partitions that are too few for this much data.
+    """
+    now = profile.granted
+    has_executors = now.executor_instances > 0
+    heaps = _heaps(now, has_executors=has_executors)
+    candidates = {name: _heaps(each, has_executors=has_executors) for name, each in named.items()}
+    larger = {name: each for name, each in candidates.items() if _is_larger(each, heaps)}
     if not larger:
         return profile
-    name = min(larger, key=lambda each: (_memory(larger[each]), each))
+    name = min(larger, key=lambda each: (larger[each], each))
+    above = named[name]
+    more = {
+        "driver_memory": max(now, above, key=lambda each: each.driver_memory_mb).driver_memory,
+        "executor_memory": max(now, above, key=lambda each: each.executor_memory_mb).executor_memory,
+    }
     reason = f"the profile {name!r}: the attempt before ran out of memory"
-    return GrantedProfile(requested=profile.requested, granted=larger[name], reason=reason)
+    return GrantedProfile(requested=profile.requested, granted=now.model_copy(update=more), reason=reason)
 
 
-def _memory(profile: Profile) -> tuple[int, int]:
-    """Return the heaps of driver and executor in MiB; without executors the driver does their work."""
-    executor = profile.executor_memory_mb if profile.executor_instances else 0
-    return profile.driver_memory_mb, executor
+def _heaps(profile: Profile, *, has_executors: bool) -> tuple[int, int]:
+    """Return the heaps of driver and executor in MiB; those of executors that nobody starts do not count."""
+    return profile.driver_memory_mb, profile.executor_memory_mb if has_executors and profile.executor_instances else 0
 
 
 def _is_larger(candidate: tuple[int, int], now: tuple[int, int]) -> bool:

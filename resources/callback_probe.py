@@ -16,8 +16,6 @@ import httpcore
 from resources.callback_sender import GuardedSender, Outcome, Resolver, SystemResolver
 from resources.networks import Address, Network
 
-KEPT_BYTES = 16 * 1024
-
 
 @dataclass
 class Sighting:
@@ -27,8 +25,6 @@ class Sighting:
     certificate_until: datetime | None = None
     """When the receiver's certificate ends (UTC); it was found valid for the name."""
     tls_version: str | None = None
-    answer: bytes = b""
-    """The first bytes of the answer as they were read: the status line, the headers, maybe the body."""
     seconds: float = 0.0
     outcome: Outcome = field(default_factory=Outcome)
 
@@ -88,9 +84,7 @@ class _WatchedStream(httpcore.AsyncNetworkStream):
         self._seen = seen
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - httpcore's verb
-        data = await self._inner.read(max_bytes, timeout)
-        self._seen.answer = (self._seen.answer + data)[:KEPT_BYTES]
-        return data
+        return await self._inner.read(max_bytes, timeout)
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - httpcore's verb
         await self._inner.write(buffer, timeout)

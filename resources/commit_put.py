@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpcore
 
 from contracts.reports import COMMIT_DELIVERY_SECONDS
-from resources.s3_client import content_md5
+from resources.s3_client import content_md5, distrust
 
 _TIMEOUT = {"connect": 5.0, "write": float(COMMIT_DELIVERY_SECONDS), "read": 30.0}
 _CONNECT_RETRIES = 2
@@ -40,7 +40,8 @@ def put_in_one_write(
 ) -> PutAnswer:
     """Send ``body`` to ``url`` if nothing is there, once. Raises ConnectionError when no whole answer came.
 
-    ``network`` and ``ssl_context`` replace the machine's own in tests.
+    ``ssl_context`` says whom to trust, by default the authorities of certifi; ``network`` replaces the machine's own
+    in tests.
     """
     target = httpcore.URL(url)
     # The body is made after the URL was signed, and of the checksums only this one need not be part of a signature.
@@ -55,7 +56,7 @@ def put_in_one_write(
         ) as connection:
             answer = connection.request("PUT", target, headers=headers, content=body, extensions={"timeout": _TIMEOUT})
     except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, ssl.SSLError) as error:
-        raise ConnectionError(type(error).__name__) from None
+        raise ConnectionError(distrust(error) or type(error).__name__) from None
     return PutAnswer(answer.status, answer.content.decode("utf-8", "replace"))
 
 

@@ -7,6 +7,7 @@ LakeError
 """
 
 import re
+import ssl
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from contracts.problems import LakemillError
 from resources.commit_put import PutAnswer, expiry_of, put_in_one_write
-from resources.s3_client import content_md5, s3_client
+from resources.s3_client import content_md5, distrust, s3_client, tls_context
 from resources.settings import LakeSettings
 
 _MISSING = {"NoSuchKey", "404", "NotFound"}
@@ -113,6 +114,7 @@ class S3Lake:
         """Make the client; nothing is sent yet."""
         self._bucket = bucket
         self._client = s3_client(settings, read_seconds=30, tries=4)
+        self._tls = tls_context(settings)
 
     def __repr__(self) -> str:
         return f"S3Lake({self._bucket!r})"
@@ -180,7 +182,7 @@ class S3Lake:
             signed = self._client.generate_presigned_url("put_object", Params=params, ExpiresIn=valid_seconds)
         except BotoCoreError as error:
             raise LakeAccessError(f"{self.url(key)}: {error}") from error
-        return _S3PresignedPut(signed, expiry_of(signed), self.url(key))
+        return _S3PresignedPut(signed, expiry_of(signed), self.url(key), self._tls)
 
     def _refuse(self, error: ClientError | BotoCoreError, key: str) -> NoReturn:
         if isinstance(error, ClientError):
@@ -188,7 +190,7 @@ class S3Lake:
             code = error.response["Error"]["Code"]
             if status < 500 and status != 429 and code not in _PASSING:
                 raise LakeAccessError(f"{self.url(key)}: {status} {code}; check credentials and bucket") from error
-        raise LakeUnavailableError(f"{self.url(key)}: {error}") from error
+        raise LakeUnavailableError(f"{self.url(key)}: {distrust(error) or error}") from error
 
 
 class _ConflictError(Exception):
@@ -200,6 +202,7 @@ class _S3PresignedPut:
     signed_url: str  # a capability: never logged
     expires_at: datetime
     name: str
+    tls: ssl.SSLContext | None
 
     def send(self, body: bytes) -> PutOutcome:
         # Not the decorator: its log lines would carry the body.
@@ -214,7 +217,7 @@ class _S3PresignedPut:
 
     def _send(self, body: bytes) -> PutOutcome:
         try:
-            answer = put_in_one_write(self.signed_url, body)
+            answer = put_in_one_write(self.signed_url, body, ssl_context=self.tls)
         except ConnectionError as error:
             raise LakeUnavailableError(f"{self.name}: no answer to the commit ({error})") from None
         if 200 <= answer.status < 300:

@@ -13,7 +13,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from resources.lake import LakeAccessError, LakeError, LakeUnavailableError
-from resources.s3_client import content_md5, s3_client
+from resources.s3_client import content_md5, distrust, s3_client
 from resources.settings import LakeSettings
 
 PART_BYTES = 5 * 1024 * 1024
@@ -129,7 +129,7 @@ class LakeProbe:
             told = f"bucket {self._bucket!r} answers {status} {code} to {right}"
             raise (LakeUnavailableError(told) if status >= 500 else LakeAccessError(told)) from error
         except BotoCoreError as error:
-            raise LakeUnavailableError(f"bucket {self._bucket!r}: {error}") from error
+            raise LakeUnavailableError(f"bucket {self._bucket!r}: {distrust(error) or error}") from error
 
 
 def _rule(rule: dict[str, Any]) -> LifecycleRule:

@@ -5,6 +5,7 @@ the control plane never holds a Spark setting, and the compute plane never holds
 """
 
 import os
+import ssl
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -35,8 +36,26 @@ class LakeSettings(_Settings):
     s3_region: str = "us-east-1"
     s3_access_key: str | None = None
     s3_secret_key: SecretStr | None = None
+    s3_ca_file: Path | None = None
+    """PEM file of the authority that signed the store's certificate; the system's own ones when unset."""
     permit_seconds: int = Field(120, ge=5, le=3600)
     """How long a presigned commit, and so a commit permit, is valid."""
+
+    @field_validator("s3_ca_file")
+    @classmethod
+    def _readable_and_of_use(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is None:
+            return None
+        endpoint = info.data.get("s3_endpoint") or ""
+        if endpoint.startswith("http:"):
+            raise ValueError(f"LAKEMILL_S3_CA_FILE is set, but LAKEMILL_S3_ENDPOINT is {endpoint}")
+        try:
+            ssl.create_default_context(cafile=value)
+        except OSError as error:
+            raise ValueError(
+                f"LAKEMILL_S3_CA_FILE ({value}) is not a readable PEM file of certificates: {error}"
+            ) from error
+        return value
 
 
 class KafkaSettings(_Settings):

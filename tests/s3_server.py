@@ -3,6 +3,7 @@
 import http.client
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from pydantic import SecretStr
 from deploy.local.ports import HOST, PortBlock, find_base_port
 from resources.lake_admin import ensure_buckets
 from resources.settings import LakeSettings
+from tests.certificates import Authority
 
 ACCESS_KEY, SECRET_KEY = "lakemill-tests", "canary-s3-secret-of-the-tests"
 _FLAGS = {
@@ -130,8 +132,8 @@ class LossyProxy:
 
 
 @contextmanager
-def lossy_proxy(target: str) -> Iterator[tuple[str, LossyProxy]]:
-    """Yield the proxy's address and the proxy."""
+def lossy_proxy(target: str, tls: ssl.SSLContext | None = None) -> Iterator[tuple[str, LossyProxy]]:
+    """Yield the proxy's address and the proxy, which speaks HTTPS when it gets a context for ``localhost``."""
     proxy = LossyProxy(target)
 
     class Handler(BaseHTTPRequestHandler):
@@ -158,18 +160,30 @@ def lossy_proxy(target: str) -> Iterator[tuple[str, LossyProxy]]:
         def log_message(self, *_: object) -> None:
             return
 
-    with http_server(Handler) as address:
+    with http_server(Handler, tls) as address:
         yield address, proxy
 
 
 @contextmanager
-def http_server(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+def s3_server_behind_tls(folder: Path) -> Iterator[LakeSettings]:
+    """Yield the settings of a fresh store behind an authority of its own, whose certificate is in ``folder``."""
+    authority = Authority()
+    tls = authority.server_context("localhost", folder)
+    with s3_server() as plain, lossy_proxy(plain.s3_endpoint or "", tls) as (address, _):
+        changes = {"s3_endpoint": address, "s3_ca_file": authority.write_ca(folder)}
+        yield LakeSettings.model_validate(plain.model_dump() | changes)
+
+
+@contextmanager
+def http_server(handler: type[BaseHTTPRequestHandler], tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """Serve with ``handler`` on a free port; yield the address."""
     server = ThreadingHTTPServer((HOST, 0), handler)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
-        yield f"http://{HOST}:{server.server_port}"
+        yield f"https://localhost:{server.server_port}" if tls else f"http://{HOST}:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+from base64 import b64encode
 from datetime import UTC, datetime
+from secrets import token_bytes
 from typing import TYPE_CHECKING
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from cli.doctor.check import Check, Group, Result, failed, passed, warned
 from cli.doctor.site import NotConfiguredError, Site
@@ -18,7 +20,10 @@ if TYPE_CHECKING:
 
 DAYS_LEFT = 14
 SLOW_SECONDS = 5.0
+_NOT_NOW = (408, 429)
 TYPE = "lakemill.doctor"
+_GENUINE = "A test by 'lakemill doctor'. Nothing has happened; answer with any 2xx."
+_FORGED = "A test by 'lakemill doctor'. The signature is wrong on purpose; refuse it with a 4xx."
 
 
 def _address(site: Site) -> Result:
@@ -63,47 +68,60 @@ def _signature(site: Site) -> Result:
     seen = _sighting(site)
     if not seen.outcome.is_delivered:
         return failed(f"the signed test callback was not taken: {_words(seen)}")
-    if str(_webhook_id(site)).encode() in seen.answer:
-        return passed(f"{seen.outcome.status}; the receiver echoes our webhook-id")
-    return warned(f"{seen.outcome.status}; no echo of our webhook-id, so whether it verifies signatures is not known")
+    return passed(f"{seen.outcome.status}; the signed test callback was taken")
 
 
-def _webhook_id(site: Site) -> UUID:
-    return site.once("webhook_id", uuid4)
+def _forgery(site: Site) -> Result:
+    # Only of a receiver that takes what is genuine does a refusal say that it has looked at the signature.
+    genuine = _sighting(site)
+    if not genuine.outcome.is_delivered:
+        return failed(f"not even the genuine test callback was taken: {_words(genuine)}")
+    seen = site.once("forgery", lambda: _send(site, _url(site), _FORGED, _another_secret()))
+    if seen.outcome.is_delivered:
+        return warned(f"{seen.outcome.status} to a wrong signature: the receiver believes whoever knows its URL")
+    status = seen.outcome.status
+    if status is None or not 400 <= status < 500 or status in _NOT_NOW:
+        return warned(f"no clear refusal of a wrong signature: {_words(seen)}")
+    return passed(f"{status} to a wrong signature, {genuine.outcome.status} to ours")
 
 
 def _sighting(site: Site) -> "Sighting":
-    """Return what was seen of the one test callback for all checks. Raises the errors of ``_send``."""
-    return site.once("callback", lambda: _send(site))
+    """Return what was seen of the one genuine callback for all checks.
+
+    Raises DatabaseUnavailableError, UnknownTenantError.
+    """
+    return site.once("callback", lambda: _send(site, _url(site), _GENUINE, _our_secret(site)))
 
 
-def _send(site: Site) -> "Sighting":
-    """Send a test callback. Raises DatabaseUnavailableError, UnknownTenantError."""
-    url, database_url = _url(site), site.control.database_url
+def _our_secret(site: Site) -> str:
+    database_url = site.control.database_url
     from control import keys
-    from control.callbacks import signed_headers
-    from resources.callback_probe import CallbackProbe
     from resources.database import Database
 
-    now = datetime.now(UTC)
-    data = {"message": "A test by 'lakemill doctor'. Nothing has happened; answer with any 2xx."}
-    body = json.dumps({"type": TYPE, "timestamp": now.isoformat(), "data": data})
-
-    async def send() -> "Sighting":
+    async def read() -> str:
         db = Database(database_url, pool_size=1)
         try:
             async with db.transaction() as conn:
-                secret = await keys.webhook_secret(conn, DEFAULT_TENANT)
+                return (await keys.webhook_secret(conn, DEFAULT_TENANT)).get_secret_value()
         finally:
             await db.close()
-        headers = signed_headers(_webhook_id(site), body, secret.get_secret_value(), now)
-        outside = site.outside
-        probe = CallbackProbe(
-            _allow(site), resolve=outside.resolve, network=outside.network, ssl_context=outside.ssl_context
-        )
-        return await probe.send(url, body.encode(), headers)
 
-    return asyncio.run(send())
+    return asyncio.run(read())
+
+
+def _another_secret() -> str:
+    return f"whsec_{b64encode(token_bytes(32)).decode()}"
+
+
+def _send(site: Site, url: str, message: str, secret: str) -> "Sighting":
+    allow, outside = _allow(site), site.outside
+    from control.callbacks import signed_headers
+    from resources.callback_probe import CallbackProbe
+
+    now = datetime.now(UTC)
+    body = json.dumps({"type": TYPE, "timestamp": now.isoformat(), "data": {"message": message}})
+    probe = CallbackProbe(allow, resolve=outside.resolve, network=outside.network, ssl_context=outside.ssl_context)
+    return asyncio.run(probe.send(url, body.encode(), signed_headers(uuid4(), body, secret, now)))
 
 
 def _url(site: Site) -> str:
@@ -146,8 +164,15 @@ CHECKS = (
     Check(
         "callbacks.signature",
         Group.CALLBACKS,
-        f"Does the receiver take a signed callback of type `{TYPE}` with a 2xx, and does it echo the webhook-id?",
+        f"Does the receiver take a signed callback of type `{TYPE}` with a 2xx?",
         "Verify signatures with the secret of `lakemill keys webhook-secret`; answer unknown types with a 2xx.",
         _signature,
+    ),
+    Check(
+        "callbacks.forgery",
+        Group.CALLBACKS,
+        "Does the receiver refuse, with a 4xx, a second callback that is signed with another secret?",
+        "Verify the signature over the body as it came before anything else, and answer a wrong one with 401.",
+        _forgery,
     ),
 )

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from cli.doctor.check import Check, Group, Result, failed, passed, warned
 from cli.doctor.site import Site
+from cli.doctor.tls import tls_result
 
 if TYPE_CHECKING:
     from resources.kafka_probe import KafkaAnswers
@@ -25,6 +26,16 @@ def reachable(site: Site, kafka: "KafkaAnswers") -> Result:
     if not found.brokers:
         return failed(f"cluster {found.id} names no broker")
     return passed(f"cluster {found.id}, {found.brokers} brokers, {site.kafka.kafka_security_protocol}")
+
+
+def tls(site: Site, kafka: "KafkaAnswers") -> Result:
+    """Judge whether others can read what we send to the brokers, which have answered."""
+    kafka.cluster()
+    settings = site.kafka
+    hosts = [address.rpartition(":")[0] for address in settings.kafka_bootstrap.split(",")]
+    protocol = settings.kafka_security_protocol
+    at_stake = "the password and records" if protocol.startswith("SASL") else "records"
+    return tls_result(protocol, hosts, at_stake, is_encrypted=protocol.endswith("SSL"))
 
 
 def topic(site: Site, kafka: "KafkaAnswers") -> Result:
@@ -111,6 +122,14 @@ CHECKS = (
         "Check LAKEMILL_KAFKA_BOOTSTRAP, the addresses that the brokers advertise, LAKEMILL_KAFKA_SECURITY_PROTOCOL, "
         "the CA file and the SASL user.",
         _connected(reachable),
+    ),
+    Check(
+        "kafka.tls",
+        Group.KAFKA,
+        "Is the connection to the brokers encrypted, unless it stays on this host?",
+        "Set LAKEMILL_KAFKA_SECURITY_PROTOCOL to SSL or SASL_SSL, and LAKEMILL_KAFKA_CA_FILE for an authority of your "
+        "own.",
+        _connected(tls),
     ),
     Check(
         "kafka.topic",

@@ -3,11 +3,13 @@
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 from cli.doctor.check import Check, Group, Result, failed, judged, passed, skipped, warned
 from cli.doctor.racing import race
 from cli.doctor.scratch import scratch
 from cli.doctor.site import Site
+from cli.doctor.tls import tls_result
 from resources.lake import LakeAccessError, PutOutcome, S3Lake
 from resources.lake_probe import PART_BYTES, LakeProbe, LifecycleRule, LifecycleUnsupportedError
 from resources.settings import LakeSettings
@@ -122,6 +124,12 @@ def _hits_snapshots(rule: LifecycleRule) -> bool:
     return not rule.prefix.startswith("_") and not rule.is_for_tagged
 
 
+def _tls(site: Site) -> Result:
+    endpoint = urlsplit(reached(site).s3_endpoint or "https://")  # without one it is AWS's own
+    hosts = [endpoint.hostname or ""]
+    return tls_result(endpoint.scheme, hosts, "objects and presigned URLs", is_encrypted=endpoint.scheme == "https")
+
+
 def _clock(site: Site) -> Result:
     skew = LakeProbe(reached(site), site.lake.lake_bucket).skew_seconds()
     return clock_result("the store's", skew)
@@ -208,6 +216,13 @@ CHECKS = (
         "Remove every rule that expires or archives current objects outside `_…/`; add one that aborts incomplete "
         f"uploads after {_LONGEST_UPLOAD_DAYS} days or more.",
         _lifecycle,
+    ),
+    Check(
+        "storage.tls",
+        Group.STORAGE,
+        "Is the connection to the store encrypted, unless it stays on this host?",
+        "Use the store's https address in LAKEMILL_S3_ENDPOINT, and LAKEMILL_S3_CA_FILE for an authority of your own.",
+        _tls,
     ),
     Check(
         "storage.clock",

@@ -13,7 +13,7 @@ from typing import Any
 import httpcore
 import pytest
 from pydantic import SecretStr
-from standardwebhooks.webhooks import Webhook
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from cli.doctor.callbacks import TYPE, latency_result
 from cli.doctor.check import Group, Result, Status
@@ -98,36 +98,61 @@ def secret_of(url: SecretStr) -> str:
     return asyncio.run(read())
 
 
-WARNED = {"callbacks.tls", "callbacks.signature"}
+WARNED = {"callbacks.tls", "callbacks.forgery"}
 
 
-def test_a_receiver_gets_one_signed_callback_that_verifies(database_url: SecretStr) -> None:
+@proves("callbacks.forgery")
+def test_a_receiver_gets_one_callback_that_verifies_and_one_that_does_not(database_url: SecretStr) -> None:
     found, there = asked(
         receiver(answering("200 OK")), lambda there: ask_group(site(database_url, there.url), Group.CALLBACKS)
     )
-    (request,) = there.requests
-    assert json.loads(request.body)["type"] == TYPE
-    Webhook(secret_of(database_url)).verify(request.body, request.headers)
+    genuine, forged = there.requests
+    assert [json.loads(each.body)["type"] for each in there.requests] == [TYPE, TYPE]
+    Webhook(secret_of(database_url)).verify(genuine.body, genuine.headers)
+    with pytest.raises(WebhookVerificationError, match="No matching signature"):
+        Webhook(secret_of(database_url)).verify(forged.body, forged.headers)
     assert found["callbacks.tls"].status is Status.WARN  # http on loopback
-    assert found["callbacks.signature"].status is Status.WARN
-    assert "no echo" in found["callbacks.signature"].detail
+    assert (found["callbacks.forgery"].status, "believes" in found["callbacks.forgery"].detail) == (Status.WARN, True)
     assert {result.status for name, result in found.items() if name not in WARNED} == {Status.PASS}, found
 
 
-def test_an_echo_is_told(database_url: SecretStr) -> None:
-    async def echo(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        given = listening.requests[-1].headers["webhook-id"]
-        writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nwebhook-id: {given}\r\n\r\n".encode())
+def forgery_at(url: SecretStr, refusal: str, genuine: str = "200 OK") -> Result:
+    """Ask a receiver that verifies signatures and answers a wrong one with ``refusal``."""
+    webhook, there = Webhook(secret_of(url)), Receiver()
 
-    listening = Receiver()
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = there.requests[-1]
+        try:
+            webhook.verify(request.body, request.headers)
+        except WebhookVerificationError:
+            await answering(refusal)(reader, writer)
+        else:
+            await answering(genuine)(reader, writer)
 
     async def both() -> Result:
-        async with receiver(echo) as there:
-            listening.requests = there.requests
-            return await asyncio.to_thread(ask, site(database_url, there.url), "callbacks.signature")
+        async with receiver(answer) as listening:
+            there.requests = listening.requests
+            return await asyncio.to_thread(ask, site(url, listening.url), "callbacks.forgery")
 
-    found = asyncio.run(both())
-    assert (found.status, "echoes our webhook-id" in found.detail) == (Status.PASS, True), found
+    return asyncio.run(both())
+
+
+def test_a_receiver_that_verifies_passes(database_url: SecretStr) -> None:
+    found = forgery_at(database_url, "401 Unauthorized")
+    assert (found.status, found.detail) == (Status.PASS, "401 to a wrong signature, 200 to ours")
+
+
+@pytest.mark.parametrize("refusal", ["500 Internal Server Error", "429 Too Many Requests", "302 Found"])
+@proves("callbacks.forgery")
+def test_what_is_no_clear_refusal_is_a_warning(database_url: SecretStr, refusal: str) -> None:
+    found = forgery_at(database_url, refusal)
+    assert (found.status, "no clear refusal" in found.detail) == (Status.WARN, True), found
+
+
+@proves("callbacks.forgery")
+def test_a_receiver_that_refuses_everything_proves_nothing(database_url: SecretStr) -> None:
+    found = forgery_at(database_url, "401 Unauthorized", genuine="401 Unauthorized")
+    assert (found.status, "not even the genuine" in found.detail) == (Status.FAIL, True), found
 
 
 def test_a_certificate_that_ends_soon_is_a_warning(database_url: SecretStr, tmp_path: Path) -> None:
@@ -137,7 +162,7 @@ def test_a_certificate_that_ends_soon_is_a_warning(database_url: SecretStr, tmp_
 
 
 @pytest.mark.parametrize("wrong", [{"name": "other.example.com"}, {"authority": Authority()}])
-@proves("callbacks.tls", "callbacks.signature", "callbacks.latency")
+@proves("callbacks.tls", "callbacks.signature", "callbacks.forgery", "callbacks.latency")
 def test_a_wrong_certificate_fails(database_url: SecretStr, tmp_path: Path, wrong: dict[str, Any]) -> None:
     found = over_tls(database_url, tmp_path, **wrong)
     statuses = {name: result.status for name, result in found.items()}
@@ -146,6 +171,7 @@ def test_a_wrong_certificate_fails(database_url: SecretStr, tmp_path: Path, wron
         "callbacks.tls": Status.FAIL,
         "callbacks.latency": Status.FAIL,
         "callbacks.signature": Status.FAIL,
+        "callbacks.forgery": Status.FAIL,
     }
     assert "certificate" in found["callbacks.tls"].detail
 

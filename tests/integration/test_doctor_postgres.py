@@ -11,10 +11,13 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from cli.doctor.check import Group, Status
+from cli.doctor.postgres import RIGHTS
 from cli.doctor.site import Options, Site
+from control.tables import metadata
 from resources.database import Database
 from resources.settings import ControlSettings
 from tests.doctor import ask, ask_group, proves
+from tests.integration.conftest import TEMPLATE
 from tests.integration.postgres import BIN
 
 DAGSTER = (
@@ -30,6 +33,23 @@ def reader(postgres_address: str) -> Iterator[str]:
     psql(postgres_address, "postgres", f"CREATE ROLE {name} LOGIN")
     yield name
     psql(postgres_address, "postgres", f"DROP ROLE {name}")
+
+
+@pytest.fixture(scope="module")
+def narrow(postgres_address: str) -> Iterator[tuple[SecretStr, SecretStr, str]]:
+    """A migrated database: its owner's URL, and the URL and the name of a role that may what it must."""
+    name = f"narrow_{uuid4().hex}"
+    owner = SecretStr(f"postgresql+asyncpg://{postgres_address}/{name}")
+    psql(postgres_address, "postgres", f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    psql(postgres_address, name, f"CREATE ROLE {name} LOGIN; {grants(name)}")
+    yield owner, as_role(owner, name), name
+    psql(postgres_address, "postgres", f"DROP DATABASE {name} WITH (FORCE)")
+    psql(postgres_address, "postgres", f"DROP ROLE {name}")
+
+
+def grants(role: str) -> str:
+    """Return the statements that let ``role`` do what it must, and nothing else."""
+    return "; ".join(f"GRANT {', '.join(rights)} ON {table} TO {role}" for table, rights in RIGHTS.items())
 
 
 def psql(address: str, database: str, sql: str) -> None:
@@ -101,10 +121,28 @@ def test_missing_privileges_are_found(database_url: SecretStr, empty_database_ur
     run(database_url, f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {reader}")
     found = ask(site(as_role(database_url, reader)), "postgres.privileges")
     assert (found.status, "lacks INSERT" in found.detail) == (Status.FAIL, True), found
-    run(database_url, f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {reader}")
-    found = ask(site(as_role(database_url, reader)), "postgres.privileges")
-    assert (found.status, "migrations need another role" in found.detail) == (Status.PASS, True), found
     run(database_url, f"DROP OWNED BY {reader}")
+
+
+def test_what_is_needed_is_enough(narrow: tuple[SecretStr, SecretStr, str]) -> None:
+    found = ask(site(narrow[1]), "postgres.privileges")
+    assert (found.status, "migrations need another role" in found.detail) == (Status.PASS, True), found
+
+
+@pytest.mark.parametrize(("table", "right"), [(table, right) for table, rights in RIGHTS.items() for right in rights])
+@proves("postgres.privileges")
+def test_each_right_that_is_missing_is_named(narrow: tuple[SecretStr, SecretStr, str], table: str, right: str) -> None:
+    owner, url, role = narrow
+    run(owner, f"REVOKE {right} ON {table} FROM {role}")
+    try:
+        found = ask(site(url), "postgres.privileges")
+    finally:
+        run(owner, f"GRANT {right} ON {table} TO {role}")
+    assert (found.status, found.detail) == (Status.FAIL, f"our role lacks {right} {table}")
+
+
+def test_every_table_is_among_those_that_rights_are_asked_for() -> None:
+    assert RIGHTS.keys() == {*metadata.tables, "alembic_version"}
 
 
 @proves("postgres.tls")

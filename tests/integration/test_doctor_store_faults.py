@@ -4,6 +4,7 @@ import pytest
 
 from cli.doctor.check import Group, Result, Status
 from cli.doctor.site import Options, Site
+from resources.settings import LakeSettings
 from tests.doctor import ask, ask_group, proves
 from tests.fake_s3 import FakeStore, fake_store
 
@@ -83,6 +84,27 @@ def test_a_clock_that_is_off_is_found(skew: float, status: Status) -> None:
     with fake_store(FakeStore(skew=skew)) as lake:
         found = ask(Site(FAST, lake=lake), "storage.clock")
     assert found.status is status, found
+
+
+@proves("storage.tls")
+def test_an_open_connection_to_another_host_is_a_warning() -> None:
+    with fake_store(FakeStore()) as lake:
+        assert ask(Site(FAST, lake=lake), "storage.tls").status is Status.PASS
+        found = over(lake, "http://store.example.com:8333")
+    assert (found.status, "http: the connection is not encrypted" in found.detail) == (Status.WARN, True), found
+
+
+@pytest.mark.parametrize("endpoint", [None, "https://store.example.com", "http://localhost:8333", "http://[::1]:8333"])
+def test_a_connection_that_is_encrypted_or_stays_here_passes(endpoint: str | None) -> None:
+    found = over(LakeSettings(), endpoint)
+    assert found.status is Status.PASS, found
+
+
+def over(lake: LakeSettings, endpoint: str | None) -> Result:
+    """Return what is found of the connection to a store at ``endpoint`` that has answered."""
+    site = Site(FAST, lake=lake.model_copy(update={"s3_endpoint": endpoint}))
+    site.once("store", lambda: None)
+    return ask(site, "storage.tls")
 
 
 ABORT = "<AbortIncompleteMultipartUpload><DaysAfterInitiation>7</DaysAfterInitiation></AbortIncompleteMultipartUpload>"

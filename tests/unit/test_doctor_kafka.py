@@ -48,9 +48,14 @@ class Told:
         return {**CONFIGS, **self.set_to}
 
 
-def told(answers: Told, control: ControlSettings | None = CONTROL, **options: Any) -> Site:
+ENCRYPTED = KafkaSettings(kafka_bootstrap="kafka:9092", kafka_security_protocol="SSL")
+
+
+def told(
+    answers: Told, control: ControlSettings | None = CONTROL, *, kafka: KafkaSettings = ENCRYPTED, **options: Any
+) -> Site:
     """Return a site whose Kafka gives these answers."""
-    site = Site(Options(**options), kafka=KafkaSettings(kafka_bootstrap="kafka:9092"), control=control)
+    site = Site(Options(**options), kafka=kafka, control=control)
     site.once("kafka", lambda: answers)
     return site
 
@@ -64,6 +69,38 @@ def test_a_good_cluster_passes() -> None:
 @proves("kafka.reachable")
 def test_a_headless_cluster_fails(answers: Told) -> None:
     assert ask(told(answers), "kafka.reachable").status is Status.FAIL
+
+
+def over(protocol: str, bootstrap: str) -> Result:
+    """Ask about the encryption of a connection that these settings make."""
+    login = {"mechanism": "PLAIN", "username": "mill", "password": "canary"} if protocol.startswith("SASL") else {}
+    named = {f"kafka_sasl_{name}": value for name, value in login.items()}
+    settings = {"kafka_bootstrap": bootstrap, "kafka_security_protocol": protocol, **named}
+    return ask(told(Told(), kafka=KafkaSettings.model_validate(settings)), "kafka.tls")
+
+
+@pytest.mark.parametrize("bootstrap", ["kafka:9092", "127.0.0.1:9092,10.0.0.7:9092", "[fd00::7]:9092", "localhost.x:1"])
+@pytest.mark.parametrize(
+    ("protocol", "words"), [("PLAINTEXT", "encrypted, records"), ("SASL_PLAINTEXT", "encrypted, the password and")]
+)
+@proves("kafka.tls")
+def test_a_connection_that_others_can_read_is_a_warning(protocol: str, words: str, bootstrap: str) -> None:
+    found = over(protocol, bootstrap)
+    assert (found.status, words in found.detail) == (Status.WARN, True), found
+
+
+@pytest.mark.parametrize(
+    ("protocol", "bootstrap"),
+    [
+        ("SSL", "kafka:9092"),
+        ("SASL_SSL", "kafka:9092"),
+        ("PLAINTEXT", "127.0.0.1:9092, localhost:9093"),
+        ("SASL_PLAINTEXT", "[::1]:9092"),
+    ],
+)
+def test_a_connection_that_is_encrypted_or_stays_here_passes(protocol: str, bootstrap: str) -> None:
+    found = over(protocol, bootstrap)
+    assert found.status is Status.PASS, found
 
 
 @proves("kafka.topic")

@@ -1,12 +1,14 @@
 """What the compute image starts: an executor when Spark asks for one, and anything else as it is."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.certificates import Authority
 from tests.test_architecture import ROOT
 
 EXECUTOR = {
@@ -33,6 +35,16 @@ def path(tmp_path: Path) -> str:
     java.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     java.chmod(0o755)
     return f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+
+def trust_store(options: str) -> str:
+    """Return the file that the options of a JVM name as its trust store."""
+    return options.partition("-Djavax.net.ssl.trustStore=")[2]
+
+
+def listed(trust_store: str, *more: str) -> str:
+    command = ["keytool", "-list", "-keystore", trust_store, "-storepass", "changeit", *more]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60).stdout
 
 
 def entrypoint(path: str, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -73,3 +85,32 @@ def test_an_executor_that_is_not_told_its_driver_does_not_start(path: str) -> No
 def test_the_entrypoint_runs_anything_else_as_it_is(path: str) -> None:
     assert entrypoint(path, "java", "executor", "a b", "*").stdout.splitlines() == ["executor", "a b", "*"]
     assert entrypoint(path, "sh", "-c", "exit 7").returncode == 7
+
+
+@pytest.mark.skipif(shutil.which("keytool") is None, reason="no Java on this machine")
+def test_a_jvm_trusts_the_authorities_of_the_object_store_beside_its_own(path: str, tmp_path: Path) -> None:
+    bundle = tmp_path / "ca.pem"
+    both = [Authority().write_ca(tmp_path).read_text() for _ in range(2)]
+    bundle.write_text("# ours\n" + "\n# and theirs\n".join(both))
+    (tmp_path / "java").write_text('#!/bin/sh\necho "$JAVA_TOOL_OPTIONS"\n')
+    told = {"LAKEMILL_S3_CA_FILE": str(bundle), "JAVA_TOOL_OPTIONS": "-Dkept=1", "TMPDIR": str(tmp_path)}
+    done = entrypoint(path, "executor", **EXECUTOR, **told)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("-Dkept=1 -D")
+    store = trust_store(done.stdout.strip())
+    for number, each in enumerate(both):
+        assert each.strip() in listed(store, "-rfc", "-alias", f"lakemill-{number}")
+    assert listed(store).count("trustedCertEntry") > 2
+
+
+def test_only_an_executor_and_a_run_wait_for_a_trust_store(path: str, tmp_path: Path) -> None:
+    told = {"LAKEMILL_S3_CA_FILE": str(tmp_path / "absent.pem"), "TMPDIR": str(tmp_path)}
+    run = ("dagster", "api", "execute_run", "{}")
+    for command, environment in ((("executor",), EXECUTOR), (("echo", *run), {})):
+        done = entrypoint(path, *command, **environment, **told)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "absent.pem is not a readable PEM file of certificates" in done.stderr
+        assert "Traceback" not in done.stderr
+    assert entrypoint(path, "echo", *run).stdout == f"{' '.join(run)}\n"
+    server = ("dagster", "api", "grpc")
+    assert entrypoint(path, "echo", *server, **told).stdout == f"{' '.join(server)}\n"

@@ -13,12 +13,24 @@ MEDIUM = Profile(driver_memory="2g", executor_instances=2, executor_memory="4g")
 LARGE = Profile(driver_memory="4g", executor_instances=8, executor_memory="16g")
 NAMED = {"small": SMALL, "medium": MEDIUM, "large": LARGE}
 
-profiles = st.builds(
-    Profile,
-    driver_memory=st.integers(1, 16).map(lambda size: f"{size}g"),
-    executor_memory=st.integers(1, 16).map(lambda size: f"{size}g"),
-    executor_instances=st.integers(0, 3),
-)
+
+@st.composite
+def _profiles(draw: st.DrawFn) -> Profile:
+    instances = draw(st.one_of(st.integers(0, 3), st.integers(0, 100)))
+    return Profile(
+        driver_cores=draw(st.integers(1, 8)),
+        driver_memory=draw(_memories),
+        executor_memory=draw(_memories),
+        executor_instances=instances,
+        min_executors=draw(st.none() | st.integers(1, instances)) if instances else None,
+        executor_cores=draw(st.integers(1, 8)),
+        shuffle_partitions=draw(st.integers(1, 1000)),
+        cpu_request=draw(st.sampled_from([None, "500m", "2"])),
+    )
+
+
+_memories = st.one_of(st.integers(1, 16).map(lambda size: f"{size}g"), st.integers(512, 16384).map(lambda mb: f"{mb}m"))
+profiles = _profiles()
 
 
 def granted(profile: Profile) -> GrantedProfile:
@@ -29,10 +41,24 @@ def memory(profile: Profile) -> tuple[int, int]:
     return profile.driver_memory_mb, profile.executor_memory_mb if profile.executor_instances else 0
 
 
-def test_the_next_larger_one_follows_with_its_reason_and_the_request_stays() -> None:
+def shape(profile: Profile) -> dict[str, object]:
+    """Return all that is not memory."""
+    return profile.model_dump(exclude={"driver_memory", "executor_memory"})
+
+
+def enlarged(profile: Profile, driver: str, executor: str) -> Profile:
+    return profile.model_copy(update={"driver_memory": driver, "executor_memory": executor})
+
+
+def test_the_memory_of_the_next_larger_one_follows_with_its_reason_and_the_request_stays() -> None:
     found = one_up(granted(SMALL), NAMED)
-    assert (found.requested, found.granted) == ("small", MEDIUM)
+    assert (found.requested, found.granted) == ("small", enlarged(SMALL, "2g", "4g"))
     assert found.reason == "the profile 'medium': the attempt before ran out of memory"
+
+
+def test_many_executors_stay_many() -> None:
+    wide = Profile(executor_instances=50, min_executors=10, executor_memory="4g", shuffle_partitions=800)
+    assert one_up(granted(wide), NAMED).granted == enlarged(wide, "4g", "16g")
 
 
 def test_the_largest_one_stays_as_it_is() -> None:
@@ -42,7 +68,7 @@ def test_the_largest_one_stays_as_it_is() -> None:
 
 def test_figures_of_a_requests_own_count_by_their_memory() -> None:
     own = Profile(driver_memory="2g", executor_instances=1, executor_memory="5g", executor_cores=7)
-    assert one_up(granted(own), NAMED).granted == LARGE
+    assert one_up(granted(own), NAMED).granted == enlarged(own, "4g", "16g")
 
 
 def test_more_for_the_driver_does_not_pay_for_less_in_the_executors() -> None:
@@ -52,8 +78,9 @@ def test_more_for_the_driver_does_not_pay_for_less_in_the_executors() -> None:
 
 def test_memory_of_executors_that_there_are_none_of_does_not_count() -> None:
     idle = Profile(driver_memory="1g", executor_instances=0, executor_memory="64g")
-    assert one_up(granted(idle), NAMED).granted == MEDIUM
+    assert one_up(granted(idle), NAMED).granted == enlarged(idle, "2g", "64g")
     assert one_up(granted(SMALL), {"idle": idle}) == granted(SMALL)
+    assert one_up(granted(MEDIUM), {"idle": enlarged(idle, "2g", "64g")}) == granted(MEDIUM)
 
 
 def test_of_two_alike_the_first_name_follows() -> None:
@@ -62,30 +89,46 @@ def test_of_two_alike_the_first_name_follows() -> None:
 
 def test_the_shipped_profiles_are_a_ladder() -> None:
     shipped = load_profiles()
-    assert one_up(granted(shipped["small"]), shipped).granted == shipped["medium"]
-    assert one_up(granted(shipped["medium"]), shipped).granted == shipped["large"]
-    assert one_up(granted(shipped["large"]), shipped).granted == shipped["large"]
+    second = one_up(granted(shipped["small"]), shipped)
+    third = one_up(second, shipped)
+    assert [memory(each.granted)[0] for each in (second, third)] == [2048, 4096]
+    assert one_up(third, shipped) == third
+    assert memory(one_up(granted(shipped["medium"]), shipped).granted) == memory(shipped["large"])
+    assert one_up(granted(shipped["large"]), shipped) == granted(shipped["large"])
 
 
 @given(profiles, st.dictionaries(st.sampled_from("abcdef"), profiles))
-def test_memory_never_shrinks_and_the_climb_ends(start: Profile, named: dict[str, Profile]) -> None:
+def test_nothing_shrinks_and_the_climb_ends(start: Profile, named: dict[str, Profile]) -> None:
     steps = [granted(start)]
     for _ in range(len(named) + 1):
         steps.append(one_up(steps[-1], named))
-        before, after = (memory(step.granted) for step in steps[-2:])
-        assert before[0] <= after[0]
-        assert before[1] <= after[1]
-        assert (before == after) == (steps[-1] == steps[-2])
+        before, after = (step.granted for step in steps[-2:])
+        assert shape(after) == shape(before)
+        assert covers(memory(after), memory(before))
+        assert after.executor_memory_mb >= before.executor_memory_mb
+        assert total(after) >= total(before)
+        assert (memory(before) == memory(after)) == (steps[-1] == steps[-2])
+        assert Profile.model_validate(after.model_dump()) == after
     assert steps[-1] == steps[-2]
-    assert all(step.granted in named.values() for step in steps if step != steps[0])
+    published = [start, *named.values()]
+    assert steps[-1].granted.driver_memory in {each.driver_memory for each in published}
+    assert steps[-1].granted.executor_memory in {each.executor_memory for each in published}
 
 
 @given(profiles, st.dictionaries(st.sampled_from("abcdef"), profiles))
 def test_nothing_published_fits_between_two_steps(start: Profile, named: dict[str, Profile]) -> None:
-    now, found = memory(start), memory(one_up(granted(start), named).granted)
-    larger = [there for there in map(memory, named.values()) if there != now and covers(there, now)]
+    def heaps(profile: Profile) -> tuple[int, int]:
+        driver, executor = memory(profile)
+        return driver, executor if start.executor_instances else 0
+
+    now, found = heaps(start), heaps(one_up(granted(start), named).granted)
+    larger = [there for there in map(heaps, named.values()) if there != now and covers(there, now)]
     assert found in (larger or [now])
     assert not [there for there in larger if there != found and covers(found, there)]
+
+
+def total(profile: Profile) -> int:
+    return profile.driver_memory_mb + profile.executor_instances * profile.executor_memory_mb
 
 
 def covers(there: tuple[int, int], here: tuple[int, int]) -> bool:

@@ -25,6 +25,8 @@ run_monitoring:
   poll_interval_seconds: 15
   start_timeout_seconds: {{ .Values.launching.startTimeoutSeconds | int64 }}
   max_resume_run_attempts: 0
+  # For a run that an operator starts without a job, and so without tags; the jobs' own tag says the same.
+  max_runtime_seconds: 21600
 sensors: {use_threads: true, num_workers: 4, num_submit_workers: 1}
 compute_logs:
   module: dagster_aws.s3.compute_log_manager
@@ -69,6 +71,8 @@ run_launcher:
         labels: {{- include "lakemill.selector" (list . "run") | nindent 10 }}
       job_spec_config:
         ttl_seconds_after_finished: {{ .Values.launching.jobTtlSeconds | int64 }}
+        # Before run monitoring's limit, which would end the run without saying why.
+        active_deadline_seconds: 21480
       pod_template_spec_metadata:
         labels:
           {{- include "lakemill.selector" (list . "run") | nindent 10 }}
@@ -87,7 +91,7 @@ run_launcher:
         {{- end }}
       container_config:
         securityContext: {{- include "lakemill.containerSecurity" . | nindent 10 }}
-        resources: {{- toYaml .Values.run.resources | nindent 10 }}
+        resources: {{- include "lakemill.runResources" . | nindent 10 }}
         volumeMounts: {{- include "lakemill.mounts" $parts | nindent 8 }}
         env:
         - {name: LAKEMILL_POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
@@ -100,6 +104,18 @@ run_launcher:
         # Runs keep no connection: they are many, and one must not fail because the database was restarted meanwhile.
         {{- include "lakemill.plain" (list "DAGSTER_KEEP_CONNECTIONS" 0) | nindent 8 }}
         {{- include "lakemill.env" $parts | trim | nindent 8 }}
+{{- end }}
+
+{{/* A run's resources where its profile says nothing: without a limit of its own, memory is limited to its request. */}}
+{{- define "lakemill.runResources" -}}
+{{- $resources := deepCopy .Values.run.resources -}}
+{{- with ($resources.requests).memory }}
+{{- $resources = mergeOverwrite (dict "limits" (dict "memory" .)) $resources }}
+{{- end }}
+{{- with .Values.launching.scratchRequest }}
+{{- $resources = mergeOverwrite $resources (dict "requests" (dict "ephemeral-storage" .)) }}
+{{- end }}
+{{- toYaml $resources }}
 {{- end }}
 
 {{/* The pod that every executor begins as. Spark adds the image, the command, the environment and the resources. */}}
@@ -123,11 +139,22 @@ spec:
   containers:
   - name: executor
     securityContext: {{- include "lakemill.containerSecurity" . | nindent 6 }}
-    {{- with include "lakemill.env.webIdentity" (list . "compute") }}
+    {{- with include "lakemill.executorEnv" . | trim }}
     env: {{- . | nindent 4 }}
+    {{- end }}
+    {{- with .Values.launching.scratchRequest }}
+    resources: {requests: {ephemeral-storage: {{ . }}}}
     {{- end }}
     volumeMounts: {{- include "lakemill.mounts" $parts | nindent 4 }}
   volumes: {{- include "lakemill.volumes" $parts | nindent 2 }}
+{{- end }}
+
+{{/* An executor has no key of the object store in its environment. */}}
+{{- define "lakemill.executorEnv" -}}
+{{- include "lakemill.env.s3Executor" (list . "compute") }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{- define "lakemill.workspace" -}}

@@ -51,17 +51,20 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
 
-{{/* (values of one component): where its pods may be. */}}
+{{/* (values of one component): where its pods may be, and how important they are. */}}
 {{- define "lakemill.placement" -}}
 {{- range $key := list "nodeSelector" "tolerations" "affinity" }}
 {{- with index $ $key }}
 {{ $key }}: {{ toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
+{{- with .priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
 {{- end }}
 
-{{/* {root, values, account}: a pod's fields beside its containers and volumes. A token has who has rules in rbac.yaml.
-Without service links, because the variables of a Service named lakemill-… would begin like our settings. */}}
+{{/* {root, values, account}: a pod's fields beside its containers and volumes. A pod gets a token if its account has rules in
+rbac.yaml. Without service links, because the variables of a Service named lakemill-… would begin like our settings. */}}
 {{- define "lakemill.pod" -}}
 serviceAccountName: {{ .account }}
 {{- $suffix := trimPrefix (printf "%s-" (include "lakemill.fullname" .root)) .account }}

@@ -21,6 +21,9 @@ What a container works with, by parts. A part is named once per container and br
 {{- define "lakemill.postgresqlCaFile" -}}
 /etc/lakemill-tls/postgresql/{{ .Values.postgresql.ca.key }}
 {{- end }}
+{{- define "lakemill.s3CaFile" -}}
+/etc/lakemill-tls/s3/{{ .Values.s3.ca.key }}
+{{- end }}
 
 {{/* {root, image, parts, env}: a container's environment. The lines of .env come last but for extraEnv. */}}
 {{- define "lakemill.env" -}}
@@ -105,11 +108,24 @@ exchange. */}}
 {{- end }}{{ end }}
 {{- end }}
 {{ include "lakemill.plain" (list "LAKEMILL_PERMIT_SECONDS" $root.Values.limits.permitSeconds) }}
+{{- if $root.Values.s3.ca.secret }}
+{{ include "lakemill.plain" (list "AWS_CA_BUNDLE" (include "lakemill.s3CaFile" $root)) }}
+{{- end }}
+{{- include "lakemill.env.s3Executor" . }}
+{{- end }}
+
+{{/* (root, plane): what an executor is told of the object store; everyone else is told it too. */}}
+{{- define "lakemill.env.s3Executor" }}
+{{- $root := index . 0 -}}
+{{- if $root.Values.s3.ca.secret }}
+{{ include "lakemill.plain" (list "LAKEMILL_S3_CA_FILE" (include "lakemill.s3CaFile" $root)) }}
+{{- end }}
 {{- include "lakemill.env.webIdentity" . }}
 {{- end }}
 
-{{/* (root, plane): what makes the pod's own token its credentials. */}}
+{{/* (root, plane): what makes the pod's own token its credentials. Java reads AWS_REGION, Python AWS_DEFAULT_REGION. */}}
 {{- define "lakemill.env.webIdentity" }}
+{{- $region := (index . 0).Values.s3.region -}}
 {{- $plane := index . 1 -}}
 {{- $own := index (index . 0).Values.s3 $plane -}}
 {{- if and $own.webIdentity.roleArn $own.credentials.secret }}
@@ -117,6 +133,7 @@ exchange. */}}
 {{- end }}
 {{- with $own.webIdentity.roleArn }}
 {{ include "lakemill.plain" (list "AWS_ROLE_ARN" .) }}
+{{ include "lakemill.plain" (list "AWS_REGION" $region) }}
 {{ include "lakemill.plain" (list "AWS_WEB_IDENTITY_TOKEN_FILE" "/var/run/secrets/lakemill-s3/token") }}
 {{- end }}
 {{- end }}
@@ -148,8 +165,13 @@ exchange. */}}
 - {name: spark-local-dir-1, mountPath: /var/lakemill/spark}
 {{- else if and (eq . "kafka") $.root.Values.kafka.ca.secret }}
 - {name: kafka-ca, mountPath: /etc/lakemill-tls/kafka, readOnly: true}
-{{- else if and (eq . "s3") (index $.root.Values.s3 $.image).webIdentity.roleArn }}
+{{- else if eq . "s3" }}
+{{- if $.root.Values.s3.ca.secret }}
+- {name: s3-ca, mountPath: /etc/lakemill-tls/s3, readOnly: true}
+{{- end }}
+{{- if (index $.root.Values.s3 $.image).webIdentity.roleArn }}
 - {name: s3-token, mountPath: /var/run/secrets/lakemill-s3, readOnly: true}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- if and .root.Values.postgresql.ca.secret (or (has "control" .parts) (has "dagster" .parts)) }}
@@ -168,12 +190,16 @@ exchange. */}}
 - {name: spark-local-dir-1, emptyDir: {sizeLimit: {{ $.root.Values.launching.scratchSize }}}}
 {{- else if and (eq . "kafka") $.root.Values.kafka.ca.secret }}
 - {name: kafka-ca, secret: {secretName: {{ $.root.Values.kafka.ca.secret }}}}
-{{- else if and (eq . "s3") (index $.root.Values.s3 $.image).webIdentity.roleArn }}
-{{- $audience := (index $.root.Values.s3 $.image).webIdentity.audience }}
+{{- else if eq . "s3" }}
+{{- if $.root.Values.s3.ca.secret }}
+- {name: s3-ca, secret: {secretName: {{ $.root.Values.s3.ca.secret }}}}
+{{- end }}
+{{- with (index $.root.Values.s3 $.image).webIdentity }}{{ if .roleArn }}
 - name: s3-token
   projected:
     sources:
-    - serviceAccountToken: {path: token, audience: {{ $audience }}, expirationSeconds: 3600}
+    - serviceAccountToken: {path: token, audience: {{ .audience }}, expirationSeconds: 3600}
+{{- end }}{{ end }}
 {{- end }}
 {{- end }}
 {{- if and .root.Values.postgresql.ca.secret (or (has "control" .parts) (has "dagster" .parts)) }}

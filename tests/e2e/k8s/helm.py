@@ -20,6 +20,8 @@ VALUES = Path(__file__).parent / "values"
 FULL = ("--values", str(VALUES / "full.yaml"))
 RELEASE = "mill"
 COMPONENT = "app.kubernetes.io/component"
+HELM_TESTS = {"doctor": "worker", "doctor-cluster": "daemon"}
+"""Pods of `helm test` → the component as which the network treats them."""
 VARIANTS: dict[str, tuple[str, ...]] = {
     "defaults": (),
     "full": FULL,
@@ -80,15 +82,20 @@ def executor(objects: Sequence[Manifest]) -> Manifest:
     pod = file_of(objects, "executor", "executor-template.yaml")
     image = named(objects, "Deployment", "code")["spec"]["template"]["spec"]["containers"][0]["image"]
     resources = {"requests": {"cpu": "1", "memory": "2Gi"}, "limits": {"memory": "2Gi"}}
-    pod["spec"]["containers"][0] |= {"image": image, "args": ["executor"], "resources": resources}
+    container = pod["spec"]["containers"][0]
+    resources["requests"] |= container.get("resources", {}).get("requests", {})
+    container |= {"image": image, "args": ["executor"], "resources": resources}
     return pod
 
 
 def pods(objects: Sequence[Manifest]) -> dict[str, Manifest]:
-    """Return component → pod (metadata and spec) for every pod that the release ever makes."""
+    """Return component → pod (metadata and spec) for every pod that the release ever makes; Helm's tests by name."""
     templates = [found["spec"]["template"] for found in objects if found["kind"] in {"Deployment", "Job"}]
     templates += [run_job(objects)["spec"]["template"], executor(objects)]
-    return {pod["metadata"]["labels"][COMPONENT]: pod for pod in templates}
+    tests = {
+        found["metadata"]["name"].removeprefix(f"{RELEASE}-"): found for found in objects if found["kind"] == "Pod"
+    }
+    return {pod["metadata"]["labels"][COMPONENT]: pod for pod in templates} | tests
 
 
 def containers(pod: Manifest) -> list[Manifest]:

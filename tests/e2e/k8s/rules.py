@@ -4,9 +4,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_network
 from typing import Any
 
-from tests.e2e.k8s.helm import Manifest, containers
+import yaml
 
-METADATA = (ip_network("169.254.0.0/16"), ip_network("fd00:ec2::/32"))
+from tests.e2e.k8s.helm import CHART, Manifest, containers
+
+METADATA = tuple(map(ip_network, yaml.safe_load((CHART / "network.yaml").read_text())["metadata"]))
 _VOLUMES = {"configMap", "downwardAPI", "emptyDir", "persistentVolumeClaim", "projected", "secret"}
 
 

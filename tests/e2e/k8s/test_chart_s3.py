@@ -1,4 +1,4 @@
-"""Who has which credentials at the object store: each plane its own, executors never a key."""
+"""Who has which credentials at the object store: each plane its own, executors never a key. And who trusts it."""
 
 import pytest
 
@@ -6,7 +6,8 @@ from tests.e2e.k8s.helm import COMPONENT, FULL, Manifest, containers, environmen
 
 pytestmark = pytest.mark.k8s
 
-CONTROL, COMPUTE = {"api", "worker"}, {"code", "daemon", "webserver", "webserver-read-only", "run"}
+CONTROL = {"api", "worker", "doctor"}
+COMPUTE = {"code", "daemon", "webserver", "webserver-read-only", "run", "doctor-cluster"}
 KEYS = {"LAKEMILL_S3_ACCESS_KEY", "LAKEMILL_S3_SECRET_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
 CONTROL_ROLE, COMPUTE_ROLE = (f"arn:aws:iam::123456789012:role/lakemill-{name}" for name in ("control", "run"))
 
@@ -56,3 +57,22 @@ def test_one_plane_may_have_a_key_and_the_other_a_role() -> None:
     found = pods(render(*FULL, "--set", "s3.control.credentials.secret=reader,s3.control.webIdentity.roleArn="))
     assert {name for name, pod in found.items() if keys_of(pod)} == CONTROL
     assert {name for name, pod in found.items() if roles_of(pod)} == COMPUTE | {"executor"}
+
+
+def test_all_who_reach_the_store_trust_its_authority_and_nobody_without_one() -> None:
+    full = pods(render(*FULL))
+    for component, pod in full.items():
+        volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
+        for container in containers(pod):
+            told = {name: entry.get("value") for name, entry in environment(container).items()}
+            mounted = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+            # Dagster's log manager and the token exchange read no setting of ours; an executor has neither.
+            names = {"LAKEMILL_S3_CA_FILE", "AWS_CA_BUNDLE"} if "LAKEMILL_LAKE_BUCKET" in told else set()
+            names = {"LAKEMILL_S3_CA_FILE"} if component == "executor" else names
+            held = {name: told[name] for name in ("LAKEMILL_S3_CA_FILE", "AWS_CA_BUNDLE") if name in told}
+            assert held == dict.fromkeys(names, "/etc/lakemill-tls/s3/ca.pem"), component
+            assert mounted.get("/etc/lakemill-tls/s3") == ("s3-ca" if names else None), component
+            assert not names or volumes["s3-ca"]["secret"] == {"secretName": "s3-ca"}
+    trusting = {name for name, pod in full.items() if any(v["name"] == "s3-ca" for v in pod["spec"]["volumes"])}
+    assert trusting >= CONTROL | COMPUTE | {"executor"}
+    assert "s3-ca" not in str(render()) + str(render(*FULL, "--set", "s3.ca.secret="))

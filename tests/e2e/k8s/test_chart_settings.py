@@ -17,10 +17,12 @@ from tests.e2e.k8s.helm import (
     CHART,
     COMPONENT,
     FULL,
+    HELM_TESTS,
     VARIANTS,
     Manifest,
     containers,
     environment,
+    executor,
     file_of,
     named,
     pods,
@@ -50,7 +52,7 @@ def test_every_variable_is_a_setting_and_none_is_missing(variant: Objects) -> No
             variables = environment(container)
             assert len(variables) == len(container.get("env", [])), f"{component}: a variable is set twice"
             assert {name for name in variables if name.startswith("LAKEMILL_")} <= fields, component
-            if component != "executor":
+            if component not in {"executor", "dagster-tables"}:  # which read no setting of ours
                 model = ControlSettings if "control" in container["image"] else ComputeSettings
                 required = {f"LAKEMILL_{name.upper()}" for name, f in model.model_fields.items() if f.is_required()}
                 assert variables.keys() >= required, component
@@ -69,7 +71,7 @@ def test_a_large_number_stays_one(tmp_path: Path) -> None:
 def test_both_planes_get_the_same_permit(full: Objects) -> None:
     found = {name: environment(containers(pod)[0]).get("LAKEMILL_PERMIT_SECONDS") for name, pod in pods(full).items()}
     assert {name: entry["value"] for name, entry in found.items() if entry} == dict.fromkeys(
-        ("api", "worker", "code", "daemon", "webserver", "webserver-read-only", "run"), "60"
+        ("api", "worker", "code", "daemon", "webserver", "webserver-read-only", "run", *HELM_TESTS), "60"
     )
 
 
@@ -78,14 +80,25 @@ def test_certificates_and_tokens_lie_where_the_settings_say(full: Objects) -> No
         for container in containers(pod):
             variables = environment(container)
             mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
-            for name in ("PGSSLROOTCERT", "LAKEMILL_KAFKA_CA_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE"):
+            for name in (
+                "PGSSLROOTCERT",
+                "LAKEMILL_KAFKA_CA_FILE",
+                "LAKEMILL_S3_CA_FILE",
+                "AWS_WEB_IDENTITY_TOKEN_FILE",
+            ):
                 if name in variables:
                     assert str(Path(variables[name]["value"]).parent) in mounts, (component, name)
             assert "LAKEMILL_S3_ACCESS_KEY" not in variables
-            assert ("AWS_ROLE_ARN" in variables) == (
-                "s3-token" in {mount["name"] for mount in container["volumeMounts"]}
-            )
+            has_token = "s3-token" in {mount["name"] for mount in container["volumeMounts"]}
+            region = variables.get("AWS_REGION", {}).get("value")  # what Java reads, in executors too
+            assert ("AWS_ROLE_ARN" in variables, region == "eu-central-1") == (has_token, has_token), component
     assert "AWS_ROLE_ARN" in environment(containers(pods(full)["executor"])[0])
+
+
+def test_every_container_gets_the_extra_environment_executors_too(full: Objects) -> None:
+    for component, pod in pods(full).items():
+        for container in containers(pod):
+            assert environment(container)["NO_PROXY"]["value"] == ".example.com", component
 
 
 def test_links_to_runs_lead_where_people_look(full: Objects) -> None:
@@ -94,7 +107,7 @@ def test_links_to_runs_lead_where_people_look(full: Objects) -> None:
         name = "LAKEMILL_DAGSTER_UI_URL"
         return {component: found[name]["value"] for component, found in variables.items() if name in found}
 
-    assert told(full) == dict.fromkeys(("api", "worker", "migrate"), "https://dagster.example.com")
+    assert told(full) == dict.fromkeys(("api", "worker", "migrate", "doctor"), "https://dagster.example.com")
     assert told(render()) == {}
 
 
@@ -108,8 +121,19 @@ def test_the_first_hook_needs_nothing_of_the_release(full: Objects) -> None:
         ["python", "-m", "control.migrate"],
         ["lakemill", "topics", "ensure", "--partitions=12", "--replication-factor=2"],
     ]
-    after = named(full, "Job", "publish")
-    assert after["metadata"]["annotations"]["helm.sh/hook"] == "post-install,post-upgrade"
+
+
+def test_the_last_hooks_migrate_dagster_then_publish_and_publish_again_after_a_rollback(full: Objects) -> None:
+    tables, publish = (named(full, "Job", name) for name in ("dagster-tables", "publish"))
+    when, order = (
+        [job["metadata"]["annotations"][f"helm.sh/hook{key}"] for job in (tables, publish)] for key in ("", "-weight")
+    )
+    assert when == ["post-install,post-upgrade", "post-install,post-upgrade,post-rollback"]
+    assert int(order[0]) < int(order[1])
+    assert [containers(job["spec"]["template"])[0]["args"] for job in (tables, publish)] == [
+        ["dagster", "instance", "migrate"],
+        ["lakemill", "actions", "publish"],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -164,6 +188,47 @@ def test_a_run_chooses_its_size_its_image_and_its_deadline_only(full: Objects) -
     ):
         with pytest.raises(Exception, match="violated the allowed list"):
             run_job(full, forbidden)
+
+
+def test_a_run_without_tags_has_a_limit_of_time_and_room_for_a_driver(variant: Objects) -> None:
+    profile = load_profiles(CHART.parent / "profiles.toml")["medium"]
+    monitoring = file_of(variant, "instance", "dagster.yaml")["run_monitoring"]
+    assert monitoring["max_runtime_seconds"] == MAX_RUN_SECONDS
+    untagged, tagged = run_job(variant)["spec"], run_job(variant, job_config(profile))["spec"]
+    assert untagged["activeDeadlineSeconds"] == tagged["activeDeadlineSeconds"] < MAX_RUN_SECONDS
+    resources = untagged["template"]["spec"]["containers"][0]["resources"]
+    assert resources["limits"] == {"memory": resources["requests"]["memory"]}
+
+
+def test_the_template_without_the_chart_sets_the_same_limits(full: Objects) -> None:
+    template = yaml.safe_load((CHART.parent / "templates" / "spark-on-kubernetes" / "dagster.yaml").read_text())
+    charts = file_of(full, "instance", "dagster.yaml")
+    assert template["run_monitoring"].keys() == charts["run_monitoring"].keys()
+    assert template["run_monitoring"]["max_runtime_seconds"] == MAX_RUN_SECONDS
+    deadlines = [
+        stated["run_launcher"]["config"]["run_k8s_config"]["job_spec_config"]["active_deadline_seconds"]
+        for stated in (template, charts)
+    ]
+    assert deadlines[0] == deadlines[1]
+
+
+def test_the_default_run_has_the_memory_of_medium() -> None:
+    medium = driver_size(load_profiles(CHART.parent / "profiles.toml")["medium"]).requirements()
+    resources = run_job(render())["spec"]["template"]["spec"]["containers"][0]["resources"]
+    assert (resources["requests"]["memory"], resources["limits"]) == (medium["requests"]["memory"], medium["limits"])
+    chosen = run_job(render("--set", "run.resources.limits.memory=4Gi"))["spec"]["template"]["spec"]["containers"][0]
+    assert chosen["resources"]["limits"] == {"memory": "4Gi"}
+
+
+def test_runs_and_executors_may_be_important_and_ask_for_disk() -> None:
+    settings = "run.priorityClassName=high,executor.priorityClassName=low,launching.scratchRequest=5Gi"
+    objects = render("--set", settings)
+    profile = load_profiles(CHART.parent / "profiles.toml")["medium"]
+    run_pod, executor_pod = run_job(objects, job_config(profile))["spec"]["template"], executor(objects)
+    assert [pod["spec"]["priorityClassName"] for pod in (run_pod, executor_pod)] == ["high", "low"]
+    for pod in (run_pod, executor_pod):
+        assert containers(pod)[0]["resources"]["requests"]["ephemeral-storage"] == "5Gi"
+    assert not [name for name, pod in pods(render()).items() if "priorityClassName" in pod["spec"]]
 
 
 def test_the_launcher_and_the_network_agree_with_the_code(full: Objects) -> None:

@@ -1,0 +1,1 @@
+"""What the two images are made of."""
