@@ -10,7 +10,7 @@ from functools import cached_property
 from uuid import UUID
 
 import structlog
-from dagster import DagsterRun
+from dagster import DagsterRun, DagsterRunStatus
 from dagster._core.launcher import LaunchRunContext
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
 from dagster_k8s import K8sRunLauncher
@@ -125,7 +125,8 @@ class LakemillRunLauncher(K8sRunLauncher):
         )
         if found is not None:
             return found
-        if job is None:
+        had_started = run.status is DagsterRunStatus.STARTED
+        if job is None or (had_started and not pods):
             return reason_of_absence(ROLE)
         complaints = [said for pod in pods for said in self.cluster.complaints("Pod", pod.name)]
         return reason_of_silence(self._instance.run_monitoring_start_timeout_seconds, ROLE, complaints)

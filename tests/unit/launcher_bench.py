@@ -117,13 +117,15 @@ class World:
         self.launcher.cluster = self.cluster
         self.launcher.control_plane = self.control_plane
 
-    def run(self, tags: Mapping[str, str] | None = None) -> dg.DagsterRun:
-        """Return a started run, its Job not yet made: of the launch, unless it has tags of its own."""
+    def run(
+        self, tags: Mapping[str, str] | None = None, status: dg.DagsterRunStatus = dg.DagsterRunStatus.STARTED
+    ) -> dg.DagsterRun:
+        """Return a run, its Job not yet made: of the launch, unless it has tags of its own."""
         return self.instance.create_run_for_job(
             action,
             tags={LAUNCH_TAG: str(uuid4()), **run_tags(Profile())} if tags is None else tags,
             job_code_origin=dg.reconstructable(action).get_python_origin(),
-            status=dg.DagsterRunStatus.STARTED,
+            status=status,
         )
 
     def launch(self, run: dg.DagsterRun) -> None:

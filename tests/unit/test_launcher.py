@@ -172,12 +172,28 @@ def test_a_job_that_a_silent_cluster_kept_is_deleted_once_it_answers_again(world
     with capture_logs() as logs:
         assert world.launcher.get_run_worker_debug_info(run)
     assert [entry["event"] for entry in logs] == ["launcher.job_left"]
-    assert world.told(run)[0] is ReasonCode.POD_PENDING
+    assert world.told(run)[0] is ReasonCode.RUN_DIED
     world.cluster.is_silent = False
     world.launcher.check_run_worker_health(other)
     assert world.cluster.deleted == [name_of(run)]
     world.launcher.check_run_worker_health(other)
     assert world.cluster.deleted == [name_of(run)]
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (dg.DagsterRunStatus.STARTED, ReasonCode.RUN_DIED),  # somebody deleted it
+        (dg.DagsterRunStatus.STARTING, ReasonCode.POD_PENDING),
+    ],
+)
+def test_a_job_without_a_pod_means_something_else_once_the_run_has_started(
+    world: World, status: dg.DagsterRunStatus, code: ReasonCode
+) -> None:
+    run = world.run(status=status)
+    world.cluster.start(name_of(run))
+    world.launcher.get_run_worker_debug_info(run)
+    assert world.told(run)[0] is code
 
 
 def test_a_pod_that_pends_is_told_with_what_the_cluster_says_of_it(world: World) -> None:
@@ -220,7 +236,7 @@ def test_a_member_whose_attempt_is_over_does_not_keep_the_others_from_hearing(wo
     world.control_plane.refuse(Event.FAILED, AttemptSupersededError("another attempt took its place"))
     run = world.job()
     assert world.launcher.get_run_worker_debug_info(run)
-    assert world.told(run)[0] is ReasonCode.POD_PENDING
+    assert world.told(run)[0] is ReasonCode.RUN_DIED
 
 
 def test_a_silent_api_server_is_no_sign_of_death(world: World) -> None:

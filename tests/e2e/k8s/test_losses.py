@@ -14,7 +14,7 @@ import pytest
 from contracts.identity import Coordinate
 from contracts.reasons import ReasonCode
 from contracts.states import State
-from tests.e2e.k8s.deployment import NAMESPACE, PACE, POLL_SECONDS, SQUARES, ClusterWorld
+from tests.e2e.k8s.deployment import NAMESPACE, PACE, POLL_SECONDS, RELEASE, SQUARES, ClusterWorld
 from tests.e2e.world import wait_for
 
 pytestmark = pytest.mark.k8s
@@ -142,6 +142,9 @@ def test_without_the_api_server_for_90_s_a_live_run_goes_on(mill: ClusterWorld) 
         subprocess.run(["sh", "-c", os.environ["API_SERVER_START"]], check=True, timeout=180)
     # To the cluster every pod is unready until it has heard of its node again, and so no service leads anywhere.
     wait_for("the API is reached again", partial(_answers, mill, process_id), 60)
+    # Its scheduler and controllers come back later still, and the tests that follow need them.
+    mill.kubectl("rollout", "restart", f"deployment/{RELEASE}-webserver")
+    mill.kubectl("rollout", "status", f"deployment/{RELEASE}-webserver", "--timeout=110s")
     process = mill.finish(process_id)
     assert process["state"] == State.SUCCEEDED, process
     assert process["attempt"] == 1
