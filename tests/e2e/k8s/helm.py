@@ -39,7 +39,7 @@ class CommandError(AssertionError):
 
 def run(*command: str, stdin: str | None = None) -> "subprocess.CompletedProcess[str]":
     """Run a command and return what it said. Raises CommandError when it failed."""
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=330)
     if done.returncode != 0:
         raise CommandError(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
     return done

@@ -17,7 +17,7 @@ SERVERS = ("api", "worker", "code", "daemon", "webserver")
 
 @pytest.mark.usefixtures("mill")
 def test_the_doctor_finds_the_deployment_well_from_inside() -> None:
-    told = run("helm", "test", RELEASE, "--namespace", NAMESPACE, "--timeout", "110s").stdout
+    told = run("helm", "test", RELEASE, "--namespace", NAMESPACE, "--timeout", "300s").stdout
     assert len(re.findall(r"Phase: +Succeeded", told)) == 2, told
 
 
