@@ -10,7 +10,7 @@ RunError
 ├── CommitterError           Spark's job commit left something else than the magic committer leaves
 └── CommitRefusedError       no permit, or the presigned commit was used too late
 
-PodsFailedError              the run's executors did not come; carries its whole reason
+PodsFailedError              the run's executors did not come, or went; carries its whole reason
 """
 
 from typing import ClassVar

@@ -2,64 +2,17 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from threading import Event
-from typing import Any
 
 import pytest
-from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from assets.errors import PodsFailedError
 from contracts.messages import Profile
-from contracts.reasons import Reason, ReasonCode
+from contracts.reasons import ReasonCode
 from orchestration.executors import PodExecutors, pod_executors
 from resources.cluster import Pod
-from resources.settings import ComputeSettings
 from resources.spark_storage import SparkUnavailableError
-from tests.executor_count import EXECUTOR_TEMPLATE, ExecutorCount
-from tests.memory_cluster import MemoryCluster
-
-PROFILE = Profile(executor_instances=3, executor_memory="4g")
-OWN = Pod("dagster-run-1-abcde", "Running", "registry/compute:9")
-SETTINGS = ComputeSettings(
-    internal_secret=SecretStr("internal-secret-of-the-tests"),
-    spark_master="k8s://https://kubernetes.default.svc",
-    pod_name=OWN.name,
-    pod_namespace="lakemill",
-    executor_start_seconds=60,
-    executor_template=EXECUTOR_TEMPLATE,
-)
-
-
-class World:
-    """A clock that only sleeping moves, and executors that register at their moments."""
-
-    def __init__(self, *arrivals: float, settings: ComputeSettings = SETTINGS) -> None:
-        self.now = 0.0
-        self.arrivals = arrivals
-        self.session: Any = ExecutorCount()
-        self.cluster = MemoryCluster()
-        self.executors = PodExecutors(settings, self.cluster, clock=lambda: self.now, sleep=self._sleep)
-
-    def _sleep(self, seconds: float) -> None:
-        self.now += seconds
-        self.session.registered = sum(arrival <= self.now for arrival in self.arrivals)
-
-    def executor(self, name: str, **facts: Any) -> None:
-        pod = Pod(**{"name": name, "phase": "Pending", "image": "registry/compute:9", **facts})
-        self.cluster.add(pod, spark_role="executor", spark_app_selector="spark-1")
-
-    def wait(self, profile: Profile = PROFILE) -> None:
-        with self.executors.attached(self.session, profile):
-            pass
-
-    def reason(self) -> Reason:
-        """Wait in vain; return why."""
-        with pytest.raises(PodsFailedError) as failed:
-            self.wait()
-        assert 60 <= self.now < 61
-        return failed.value.reason
+from tests.unit.executors_bench import OWN, PROFILE, SETTINGS, World
 
 
 def test_spark_is_told_of_the_pod_that_it_runs_in() -> None:
@@ -163,104 +116,6 @@ def test_what_nobody_explains_is_told_with_how_long_it_took() -> None:
     assert reason.code is ReasonCode.POD_PENDING
     assert "60 s" in reason.message
     assert "executor pod" in reason.message
-
-
-def losing_all(world: World) -> None:
-    """A job whose executors go for good: Spark waits for new ones until somebody ends the job."""
-    world.cluster.add(OWN)
-    world.session.registered = 0
-    world.cluster.is_full = True
-    assert world.session.cancelled.wait(10)
-    raise RuntimeError("[SPARK_JOB_CANCELLED] Job 0 cancelled as part of cancellation of all jobs")
-
-
-def losing_some(world: World) -> None:
-    """A job that fails for itself, while executors go and others come."""
-    for registered in (0, 1, 0, 1):
-        world.session.registered = registered
-        assert not world.session.cancelled.wait(0.2)
-    raise RuntimeError("the action's own")
-
-
-def test_a_run_that_is_left_without_executors_ends_and_says_why() -> None:
-    hasty = World(settings=SETTINGS.model_copy(update={"executor_start_seconds": 0.2}))
-    hasty.session.registered = 3
-    with pytest.raises(PodsFailedError) as failed, hasty.executors.attached(hasty.session, PROFILE):
-        losing_all(hasty)
-    assert failed.value.reason.code is ReasonCode.QUOTA_EXCEEDED
-    assert isinstance(failed.value.__cause__, RuntimeError)
-    hasty.session.cancelled.clear()
-    assert not hasty.session.cancelled.wait(0.3), "nobody watches any more"
-
-
-def test_executors_that_are_replaced_in_time_leave_the_work_alone() -> None:
-    hasty = World(settings=SETTINGS.model_copy(update={"executor_start_seconds": 0.4}))
-    hasty.session.registered = 3
-    with pytest.raises(RuntimeError, match="the action's own"), hasty.executors.attached(hasty.session, PROFILE):
-        losing_some(hasty)
-
-
-def test_a_run_that_needs_no_executor_for_a_while_may_be_without() -> None:
-    hasty = World(settings=SETTINGS.model_copy(update={"executor_start_seconds": 0.1}))
-    hasty.session.registered = 3
-    with hasty.executors.attached(hasty.session, PROFILE):
-        hasty.session.has_jobs, hasty.session.registered = False, 0
-        assert not hasty.session.cancelled.wait(0.5)
-
-
-def failing_for_itself(world: World) -> None:
-    """A job is ended for want of executors; the action bears that, and fails later for a reason of its own."""
-    world.session.registered = 0
-    assert world.session.cancelled.wait(10)
-    raise ValueError("no such month")
-
-
-def test_what_else_goes_wrong_afterwards_is_told_as_what_it_is() -> None:
-    hasty = World(settings=SETTINGS.model_copy(update={"executor_start_seconds": 0.1}))
-    hasty.session.registered = 3
-    with pytest.raises(ValueError, match="no such month"), hasty.executors.attached(hasty.session, PROFILE):
-        failing_for_itself(hasty)
-
-
-def test_jobs_are_ended_even_if_nobody_can_say_why(tmp_path: Path) -> None:
-    gone = {"executor_start_seconds": 0.1, "executor_template": tmp_path / "gone.yaml"}
-    hasty = World(settings=SETTINGS.model_copy(update=gone))
-    hasty.cluster.add(OWN)
-    hasty.session.registered = 3
-    with (
-        capture_logs() as logs,
-        pytest.raises(PodsFailedError) as failed,
-        hasty.executors.attached(hasty.session, PROFILE),
-    ):
-        losing_all(hasty)
-    assert failed.value.reason.code is ReasonCode.POD_PENDING
-    assert "executors.unexplained" in [entry["event"] for entry in logs]
-
-
-def test_who_is_interrupted_does_not_wait_for_the_watch(monkeypatch: pytest.MonkeyPatch) -> None:
-    hasty = World(settings=SETTINGS.model_copy(update={"executor_start_seconds": 0.1}))
-    hasty.session.registered = 3
-    answers = Event()
-    monkeypatch.setattr(hasty.cluster, "pods", lambda _: answers.wait(60) and [])
-    with pytest.raises(KeyboardInterrupt), hasty.executors.attached(hasty.session, PROFILE):
-        interrupted(hasty)
-    assert not answers.is_set()
-    answers.set()
-
-
-def interrupted(world: World) -> None:
-    """Somebody ends this process while the watch asks a mute cluster why the executors went."""
-    world.session.registered = 0
-    assert world.session.cancelled.wait(10)
-    raise KeyboardInterrupt
-
-
-def test_a_run_whose_work_is_done_when_its_executors_go_has_done_it() -> None:
-    hasty = World(settings=SETTINGS.model_copy(update={"executor_start_seconds": 0.2}))
-    hasty.session.registered = 3
-    with hasty.executors.attached(hasty.session, PROFILE):
-        hasty.session.registered = 0
-        assert hasty.session.cancelled.wait(10)
 
 
 def test_a_cluster_that_falls_silent_is_told_as_such() -> None:
