@@ -38,8 +38,9 @@ demo: setup ## run real data from POST to signed callback (ARGS='--all' for the 
 	@$(BIN)/lakemill demo $(ARGS)
 
 ##@ Develop
-test: setup lint ## run the linters and every test, on the embedded stack
-	@$(BIN)/python -m pytest $(ARGS)
+test: setup lint ## run the linters and every test: two at once, then those on the embedded stack
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder --ignore tests/e2e $(ARGS)
+	@$(BIN)/python -m pytest tests/e2e $(ARGS)
 
 test-unit: setup ## run the unit tests: no server, seconds
 	@$(BIN)/python -m pytest tests/unit tests/test_architecture.py $(ARGS)
@@ -86,7 +87,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	version=$$($$java -version 2>&1 | sed -n 's/.*version "\(1\.\)\{0,1\}\([0-9]*\).*/\2/p'); \
 	test "$${version:-0}" -ge 17 || { echo "setup: Lakemill needs a Java 17 (or newer) runtime; install one (apt-get install openjdk-17-jre-headless), or set JAVA_HOME" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "setup: '$(PYTHON) -m venv' failed; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
-	@echo "Installing the locked packages into $(VENV), for about two minutes …"
+	@echo "Installing the locked packages into $(VENV), for two to five minutes …"
 	@$(PIP) --require-hashes --no-deps -r requirements.lock
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@

@@ -7,9 +7,12 @@ from fastapi import FastAPI
 
 from api import openapi, problems
 from api.logs import RequestLog
-from api.routes import health, internal, processes
+from api.metrics import RequestMetrics
+from api.rates import Rates
+from api.routes import backfills, batch, callbacks, catalogue, health, internal, processes, snapshots
 from api.services import Services
-from control.inputs import InputCheck
+from control.accepting.inputs import InputCheck
+from control.log.direct_records import tell_unknown_tenants
 from control.processes import RunReader
 from control.snapshots import CommitReader
 from resources.dagster_runs import DagsterRuns
@@ -37,14 +40,16 @@ def create_app(
             database = db or _closing(stack, Database(found.database_url))
             store = lake or S3Lake(found, found.lake_bucket)
             reader = runs or _run_reader(stack, found)
-            app.state.services = Services(found, database, store, reader, InputCheck(database, store))
+            app.state.services = Services(found, database, store, reader, InputCheck(database, store), Rates())
+            await tell_unknown_tenants(database, found)
             yield
 
     app = FastAPI(title="Lakemill", version="1", lifespan=lifespan, redoc_url=None)
-    app.add_middleware(RequestLog)
+    app.state.metrics = RequestMetrics()
+    app.add_middleware(RequestLog, metrics=app.state.metrics)
     problems.install(app)
     openapi.install(app)
-    for routes in (health, processes, internal):
+    for routes in (health, processes, batch, callbacks, backfills, catalogue, snapshots, internal):
         app.include_router(routes.router)
     return app
 

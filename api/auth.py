@@ -13,7 +13,7 @@ from api.services import Ports
 from contracts.problems import ProblemError
 from contracts.signing import SIGNATURE_HEADER, TOLERANCE_SECONDS, BadSignatureError, verify
 from contracts.tenancy import Scope
-from control.keys import Caller, caller_of
+from control.tenancy.keys import Caller, caller_of
 
 MAX_LAUNCH_BYTES = 1024
 MAX_REPORT_BYTES = 1024 * 1024
@@ -30,7 +30,7 @@ def _unauthorized() -> ProblemError:
 
 
 def require(scope: Scope) -> Callable[..., Awaitable[Caller]]:
-    """Return a dependency that answers 401 without a valid key and 403 when the key lacks ``scope``."""
+    """Return a dependency: 401 without a valid key, 429 beyond the tenant's rate, 403 when the key lacks ``scope``."""
 
     async def dependency(
         request: Request,
@@ -42,6 +42,7 @@ def require(scope: Scope) -> Callable[..., Awaitable[Caller]]:
             caller = await caller_of(conn, key.strip() if scheme.lower() == "bearer" else "")
         if caller is None:
             raise _unauthorized()
+        ports.rates.take(caller.rules)
         if scope not in caller.scopes:
             raise ProblemError("forbidden", f"this call needs the scope {scope.value!r}")
         return caller

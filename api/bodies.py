@@ -1,15 +1,15 @@
 """Request bodies: bounded while they arrive, of one media type, JSON with one meaning."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, TypeVar
+from typing import TypeVar
 
-from fastapi import Depends, Request
-from pydantic import BaseModel, ValidationError
+from fastapi import Request
+from pydantic import BaseModel
 
-from api.problems import validation_errors
 from contracts.messages import MAX_BODY_BYTES
 from contracts.problems import ProblemError
-from contracts.strict_json import MalformedJsonError, loads
+from contracts.reading import parse
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _CHARSETS = {"", "utf-8", "utf8"}
@@ -40,34 +40,13 @@ def require_json(request: Request) -> None:
         raise ProblemError("unsupported_media_type", "an encoded body is not read")
 
 
-def parse(model: type[_Model], body: bytes) -> _Model:
-    """Read ``model`` from strict JSON. Raises ProblemError: malformed_json, duplicate_key, validation_failed."""
-    try:
-        value: Any = loads(body)
-    except MalformedJsonError as error:
-        raise ProblemError(error.code, str(error)) from error
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        raise ProblemError("validation_failed", "a field breaks its rule", errors=validation_errors(error)) from error
-
-
 def json_body(model: type[_Model], limit: int = MAX_BODY_BYTES) -> Callable[[Request], Awaitable[_Model]]:
     """Return a dependency that reads ``model`` from the body. The route adds ``request_body`` for the documentation."""
 
     async def dependency(request: Request) -> _Model:
         require_json(request)
-        return parse(model, await read(request, limit))
+        body = await read(request, limit)
+        # A large one takes a moment, in which others are served.
+        return parse(model, body) if len(body) <= MAX_BODY_BYTES else await asyncio.to_thread(parse, model, body)
 
     return dependency
-
-
-async def _no_query(request: Request) -> None:
-    # A misspelt option that is silently ignored would do what the caller did not ask for.
-    for name in request.query_params:
-        errors = [{"field": name[:64], "rule": "is not an option of this call"}]
-        raise ProblemError("validation_failed", "this call has no such option", errors=errors)
-
-
-NoQuery = Annotated[None, Depends(_no_query)]
-"""A route parameter: refuses every query string."""

@@ -7,6 +7,10 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, Field
 from pydantic.json_schema import models_json_schema
 
+from api.examples import EXAMPLES
+from api.problems import responses
+from contracts.problem_codes import PROBLEMS
+
 _REF = "#/components/schemas/{model}"
 
 
@@ -16,8 +20,8 @@ class Problem(BaseModel):
     type: str
     title: str
     status: int
-    code: str
-    detail: str
+    code: str = Field(json_schema_extra={"enum": [*sorted(PROBLEMS)]})
+    detail: str = Field(description="What it was about this time.")
     remedy: str = Field(description="What the caller can do about it.")
 
 
@@ -50,8 +54,12 @@ def _complete(document: dict[str, Any]) -> dict[str, Any]:
     components = document.setdefault("components", {}).setdefault("schemas", {})
     for name, schema in schemas["$defs"].items():
         components.setdefault(name, schema)
+    for name, example in EXAMPLES.items():
+        components[name]["examples"] = [example]
+    unforeseen = {str(status): told for status, told in responses("internal_error").items()}
     for path in document["paths"].values():
         for operation in path.values():
+            operation["responses"] |= unforeseen
             # FastAPI adds its own 422 for path and query parameters; ours has another shape.
             found = operation["responses"].get("422", {}).get("content", {})
             found.pop("application/json", None)

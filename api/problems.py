@@ -7,19 +7,22 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from contracts.problems import PROBLEMS, ProblemError
+from contracts.problem_codes import PROBLEMS
+from contracts.problems import ProblemError
+from contracts.reading import validation_errors
 from resources.database import DatabaseUnavailableError
 
 log = structlog.get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
-_BY_STATUS = {404: "not_found", 405: "method_not_allowed", 413: "payload_too_large", 415: "unsupported_media_type"}
-_SHOWN = 64
+BY_STATUS = {404: "not_found", 405: "method_not_allowed", 413: "payload_too_large", 415: "unsupported_media_type"}
+"""Codes of what the framework itself refuses."""
+TENANT_REFUSALS = ("unauthorized", "too_many_requests", "forbidden", "validation_failed", "database_unavailable")
+"""What every call of a tenant may be answered."""
 
 
 def install(app: FastAPI) -> None:
@@ -40,7 +43,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def by_framework(_: Request, error: HTTPException) -> JSONResponse:
-        code = _BY_STATUS.get(error.status_code, "malformed_json" if error.status_code < 500 else "internal_error")
+        code = BY_STATUS.get(error.status_code, "malformed_json" if error.status_code < 500 else "internal_error")
         return answer(ProblemError(code, HTTPStatus(error.status_code).phrase), error.headers)
 
     @app.exception_handler(Exception)
@@ -48,17 +51,6 @@ def install(app: FastAPI) -> None:
         log.error("request.failed", exc_info=error)
         request_id = structlog.contextvars.get_contextvars().get("request_id")
         return answer(ProblemError("internal_error", "the log has the cause under this id", request_id=request_id))
-
-
-def validation_errors(error: ValidationError | RequestValidationError) -> list[dict[str, str]]:
-    """Return ``{field, rule}`` for every broken rule; never a value of the request."""
-    return [
-        {
-            "field": ".".join(str(part)[:_SHOWN] for part in found["loc"])[: 4 * _SHOWN] or "body",
-            "rule": _rule(found["type"], found["msg"]),
-        }
-        for found in error.errors()
-    ]
 
 
 def answer(problem: ProblemError, headers: Mapping[str, str] | None = None) -> JSONResponse:
@@ -74,12 +66,6 @@ def answer(problem: ProblemError, headers: Mapping[str, str] | None = None) -> J
     return JSONResponse(problem.document(), status, {**own, **(headers or {})}, MEDIA_TYPE)
 
 
-def _rule(kind: str, message: str) -> str:
-    # pydantic's own messages name types and bounds; only a literal's or an enum's could quote at length.
-    text = message.removeprefix("Value error, ")
-    return f"{kind}: {text[:200]}"
-
-
 def responses(*codes: str) -> dict[int | str, dict[str, Any]]:
     """Return the problem responses of a route, for the documentation."""
     by_status: dict[int | str, list[str]] = {}
@@ -87,6 +73,14 @@ def responses(*codes: str) -> dict[int | str, dict[str, Any]]:
         by_status.setdefault(PROBLEMS[code].status, []).append(code)
     schema = {"$ref": "#/components/schemas/Problem"}
     return {
-        status: {"description": " · ".join(found), "content": {MEDIA_TYPE: {"schema": schema}}}
+        status: {
+            "description": " · ".join(found),
+            "content": {MEDIA_TYPE: {"schema": schema, "examples": {code: _example(code) for code in found}}},
+        }
         for status, found in by_status.items()
     }
+
+
+def _example(code: str) -> dict[str, Any]:
+    problem = PROBLEMS[code]
+    return {"summary": problem.title, "value": ProblemError(code, problem.cause).document()}

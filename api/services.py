@@ -5,7 +5,8 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
-from control.inputs import InputCheck
+from api.rates import Rates
+from control.accepting.inputs import InputCheck
 from control.processes import RunReader
 from control.snapshots import CommitReader
 from resources.database import Database
@@ -21,6 +22,7 @@ class Services:
     lake: CommitReader
     runs: RunReader | None
     inputs: InputCheck
+    rates: Rates
 
 
 async def _services(request: Request) -> Services:

@@ -45,6 +45,7 @@ def data_files(footers: Sequence[Footer], folder: str, schema: Schema) -> list[D
             null_counts=footer.null_counts,
             min_values=footer.min_values,
             max_values=footer.max_values,
+            etag=footer.etag,
         )
         for footer in footers
     ]

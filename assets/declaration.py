@@ -9,19 +9,46 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict
 
-from assets.checks import Check, at_least, not_null, unique
+from assets.checks import (
+    Check,
+    accepted_range,
+    accepted_values,
+    at_least,
+    at_most,
+    holds,
+    not_null,
+    unique,
+    validate,
+)
 from assets.errors import ActionContractError
 from assets.schema import Schema
 from contracts.identity import safe_name
+from contracts.reports import MOST_WEIGHT
+from contracts.sources import SourceParams
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-__all__ = ["Action", "Landing", "action", "at_least", "landing", "not_null", "unique"]
+__all__ = [
+    "Action",
+    "Landing",
+    "accepted_range",
+    "accepted_values",
+    "action",
+    "at_least",
+    "at_most",
+    "holds",
+    "landing",
+    "not_null",
+    "unique",
+]
+
+Format = Literal["csv", "jsonl", "parquet"]
+"""Of raw files."""
 
 DECLARATION_VERSION = 1
 """Part of every digest: a change in what a declaration means changes what ran."""
@@ -37,14 +64,17 @@ class NoParams(BaseModel):
 class Landing:
     """Raw files as they were delivered to ``{entity_id}/{data_version}/{input name}/`` in the landing bucket."""
 
-    format: Literal["csv", "parquet"]
+    format: Format
     schema: Schema
 
 
-def landing(format: Literal["csv", "parquet"], schema: str) -> Landing:  # noqa: A002 - reads like Spark's reader
-    """Declare raw files as an input. CSV has a header line whose names must match ``schema`` (DDL)."""
-    if format not in {"csv", "parquet"}:
-        raise ActionContractError(f"landing format {format!r}: use 'csv' or 'parquet'")
+def landing(format: Format, schema: str) -> Landing:  # noqa: A002 - reads like Spark's reader
+    """Declare raw files as an input: ``csv``, ``jsonl`` (JSON Lines) or ``parquet``, with ``schema`` (DDL).
+
+    CSV has a header line whose names must match. In JSON Lines a field that is absent is null, others are ignored.
+    """
+    if format not in get_args(Format):
+        raise ActionContractError(f"landing format {format!r}: use one of {', '.join(get_args(Format))}")
     return Landing(format, Schema.parse(schema))
 
 
@@ -58,7 +88,11 @@ class Action:
     """Parameter name → dataset, or raw files."""
     schema: Schema
     checks: tuple[Check, ...]
+    sort_by: tuple[str, ...]
+    """Columns that the rows are ordered by, across all files of a snapshot; empty for no order."""
     profile: str
+    weight: float
+    """How much heap it wants for a byte of input (docs/profiles.md)."""
     image: str | None
     """A name in the deployment's list of images; None for its usual one."""
     description: str
@@ -71,6 +105,11 @@ class Action:
     def __call__(self, *args: Any, **kwargs: Any) -> "DataFrame":
         """Run the plain function."""
         return self.function(*args, **kwargs)
+
+    @property
+    def registers(self) -> bool:
+        """Whether it reads one delivery and nothing else; then a request may say where that lies."""
+        return self.params_model is SourceParams
 
     @property
     def snapshot_inputs(self) -> dict[str, str]:
@@ -89,13 +128,17 @@ def action(
     output: str,
     schema: str,
     checks: Sequence[Check] = (),
+    sort_by: Sequence[str] = (),
     profile: str = "small",
+    weight: float = 1.0,
     image: str | None = None,
 ) -> Callable[[Callable[..., "DataFrame"]], Action]:
     """Declare the decorated function an action: see docs/adding-an-action.md. Raises ActionContractError."""
 
     def declare(function: Callable[..., "DataFrame"]) -> Action:
         params_model, takes_params = _params_model(function)
+        if not takes_params and [type(source) for source in inputs.values()] == [Landing]:
+            params_model = SourceParams
         expected = [*inputs, *(["params"] if takes_params else [])]
         found = list(inspect.signature(function).parameters)
         if sorted(found) != sorted(expected):
@@ -108,7 +151,9 @@ def action(
             inputs=inputs,
             schema=schema,
             checks=checks,
+            sort_by=sort_by,
             profile=profile,
+            weight=weight,
             image=image,
             description=inspect.getdoc(function) or "",
             params_model=params_model,
@@ -120,31 +165,38 @@ def action(
     return declare
 
 
-def build(*, name: str, schema: str, checks: Sequence[Check], source: Path, **facts: Any) -> Action:
+def build(
+    *, name: str, schema: str, checks: Sequence[Check], sort_by: Sequence[str], source: Path, **facts: Any
+) -> Action:
     """Make an Action of the facts that a ``.py`` or a ``.sql`` file declares. Raises ActionContractError."""
     try:
         safe_name(name)
         for dataset in (facts["output"], *facts["inputs"], *_datasets(facts["inputs"])):
             safe_name(dataset)
         columns = Schema.parse(schema)
-        _validate_checks(columns, checks)
+        _validate_order(columns, sort_by)
+        _validate_weight(facts["weight"])
+        for check in checks:
+            validate(check, columns, facts["inputs"])
     except (ValueError, ActionContractError) as error:
         raise ActionContractError(f"action {name} ({source.name}): {error}") from error
     prefix = f"lakemill action {DECLARATION_VERSION}\n".encode()
     digest = hashlib.sha256(prefix + source.read_bytes()).hexdigest()
-    return Action(name=name, schema=columns, checks=tuple(checks), digest=digest, **facts)
+    return Action(name=name, schema=columns, checks=tuple(checks), sort_by=tuple(sort_by), digest=digest, **facts)
+
+
+def _validate_weight(weight: float) -> None:
+    if not 0 < weight <= MOST_WEIGHT:
+        raise ActionContractError(f"weight {weight}: must be above 0 and at most {MOST_WEIGHT}")
+
+
+def _validate_order(schema: Schema, sort_by: Sequence[str]) -> None:
+    if unknown := [column for column in sort_by if column not in schema.names]:
+        raise ActionContractError(f"sort_by names columns that the schema does not have: {', '.join(unknown)}")
 
 
 def _datasets(inputs: Mapping[str, str | Landing]) -> list[str]:
     return [source for source in inputs.values() if isinstance(source, str)]
-
-
-def _validate_checks(schema: Schema, checks: Sequence[Check]) -> None:
-    for check in checks:
-        if unknown := [column for column in check.columns if column not in schema.names]:
-            raise ActionContractError(f"{check} names columns that the schema does not have: {', '.join(unknown)}")
-        if str(check).endswith("()"):
-            raise ActionContractError(f"{check} needs at least one column")
 
 
 def _params_model(function: Callable[..., Any]) -> tuple[type[BaseModel], bool]:

@@ -2,8 +2,17 @@
 
 from collections.abc import Iterator, Mapping
 
-from dagster import AssetExecutionContext, AssetsDefinition, AssetSpec, MaterializeResult, multi_asset
+from dagster import (
+    AssetCheckResult,
+    AssetCheckSpec,
+    AssetExecutionContext,
+    AssetsDefinition,
+    AssetSpec,
+    MaterializeResult,
+    multi_asset,
+)
 
+from assets.checks import identifiers
 from assets.declaration import Action
 from assets.partitions import PARTITIONS
 
@@ -16,6 +25,7 @@ def build_asset(action: Action) -> AssetsDefinition:
         "action": action.name,
         "schema": str(action.schema),
         "checks": [str(check) for check in action.checks],
+        "sort_by": list(action.sort_by),
         "profile": action.profile,
     }
     spec = AssetSpec(
@@ -30,9 +40,19 @@ def build_asset(action: Action) -> AssetsDefinition:
         skippable=True,  # a launch that is no longer wanted computes nothing
     )
 
+    promises = zip(identifiers(action.checks), action.checks, strict=True)
+    checks = [AssetCheckSpec(name, asset=action.output, description=str(check)) for name, check in promises]
+
     # Dagster wants the names of ops and jobs apart; jobs are named like actions, which have no capitals.
-    @multi_asset(name=f"Compute_{action.name}", specs=[spec], required_resource_keys=RESOURCES)
-    def compute(context: AssetExecutionContext) -> Iterator[MaterializeResult[None]]:
+    # Only what may be computed in part may also yield nothing: a launch that is no longer wanted checks nothing.
+    @multi_asset(
+        name=f"Compute_{action.name}",
+        specs=[spec],
+        check_specs=checks,
+        can_subset=bool(checks),
+        required_resource_keys=RESOURCES,
+    )
+    def compute(context: AssetExecutionContext) -> Iterator[MaterializeResult[None] | AssetCheckResult]:
         from assets.execution import execute  # noqa: PLC0415 - the code location loads without boto3, httpx, pyarrow
 
         yield from execute(action, context)

@@ -11,6 +11,7 @@ from resources.lake import LakeError
 from resources.spark_storage import SparkUnavailableError
 
 MAX_MESSAGE = 1000
+_QUOTED = 400  # Spark quotes whole container statuses
 _BY_TYPE: tuple[tuple[type[BaseException], ReasonCode], ...] = (
     (CorruptSnapshotError, ReasonCode.INPUT_CORRUPT),
     (LakeError, ReasonCode.STORAGE_UNAVAILABLE),
@@ -20,10 +21,11 @@ _BY_TYPE: tuple[tuple[type[BaseException], ReasonCode], ...] = (
 )
 # Spark tells what went wrong below it in the text of Java's stack only. In order: the first that fits counts.
 _BY_TEXT: tuple[tuple[re.Pattern[str], ReasonCode], ...] = (
-    (
-        re.compile(r"OutOfMemoryError|GC overhead limit|OOMKilled|\bexit(ed with)? code:? ?(137|52)\b"),
-        ReasonCode.OUT_OF_MEMORY,
-    ),
+    # An eviction ends with 137 as much as running out of memory does; only what stands beside it tells.
+    (re.compile(r"\bbrief reason: Evicted\b"), ReasonCode.POD_EVICTED),
+    (re.compile(r"OutOfMemoryError|GC overhead limit|OOMKilled|\bexit code:? ?52\b"), ReasonCode.OUT_OF_MEMORY),
+    # S3A keeps what it uploads on the local disk first, and Spark what does not fit into memory.
+    (re.compile(r"No space left on device|Disk quota exceeded|File too large"), ReasonCode.DISK_FULL),
     (
         re.compile(r"AWSClientIOException|SdkClientException|AWSStatus500|AWSServiceThrottled|AWSServiceIOException"),
         ReasonCode.STORAGE_UNAVAILABLE,
@@ -51,16 +53,23 @@ _RAISED = re.compile(r"^: (?:[\w$]+\.)*([\w$]+: .+)$", re.MULTILINE)  # by that 
 _MORE_MEMORY = "; ask for a larger resource_profile"
 
 
-def reason_for(error: BaseException, *, in_action: bool, lost_executors: Sequence[str] = ()) -> Reason:
+def reason_for(
+    error: BaseException, *, in_action: bool, lost_driver: str | None = None, lost_executors: Sequence[str] = ()
+) -> Reason:
     """Classify ``error``. ``in_action``: it came from the action's code or from Spark computing its result.
 
+    ``lost_driver`` says how Spark itself has ended: an ``error`` that is not our own is a consequence.
     ``lost_executors`` says why executors went, in Spark's words: it decides where ``error`` tells only that they did.
     """
     if isinstance(error, PodsFailedError):
         return error.reason
     code, message = _code(error, in_action=in_action), _message(error)
+    if lost_driver and not isinstance(error, RunError):
+        message = f"{lost_driver}; {message}"[:MAX_MESSAGE]
+        code = _code_of_text(lost_driver) or ReasonCode.SPARK_UNAVAILABLE
     if code is ReasonCode.SPARK_UNAVAILABLE and lost_executors:
-        message = f"{message}; lost executors: {'; '.join(dict.fromkeys(lost_executors))}"[:MAX_MESSAGE]
+        told = dict.fromkeys(f"{why[:_QUOTED]}…" if len(why) > _QUOTED else why for why in lost_executors)
+        message = f"{message}; lost executors: {'; '.join(told)}"[:MAX_MESSAGE]
         code = _code_of_text("\n".join(lost_executors)) or code
     if code is ReasonCode.OUT_OF_MEMORY:
         message = message[: MAX_MESSAGE - len(_MORE_MEMORY)] + _MORE_MEMORY

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from assets.arrow_types import type_name
 from assets.schema import Column, Schema
 from contracts.storage import CorruptSnapshotError
 from resources.lake import Lake, ObjectInfo, ObjectMissingError
@@ -19,22 +20,6 @@ _TRAILER_BYTES = 8
 _MAX_FOOTER_BYTES = 64 * 1024 * 1024
 _READERS = 16
 _BOUNDED = {"byte", "short", "integer", "long", "date"}  # and decimals; strings and timestamps may be truncated
-_NAMES = {
-    pa.bool_(): "boolean",
-    pa.int8(): "byte",
-    pa.int16(): "short",
-    pa.int32(): "integer",
-    pa.int64(): "long",
-    pa.float32(): "float",
-    pa.float64(): "double",
-    pa.string(): "string",
-    pa.large_string(): "string",
-    pa.string_view(): "string",
-    pa.binary(): "binary",
-    pa.large_binary(): "binary",
-    pa.date32(): "date",
-    pa.timestamp("us", "UTC"): "timestamp",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +30,13 @@ class Footer:
     size: int
     schema: Schema
     rows: int
+    unpacked: int
+    """Bytes of the columns before compression."""
     null_counts: dict[str, int]
     min_values: dict[str, Any]
     max_values: dict[str, Any]
+    etag: str | None = None
+    """As the store listed it."""
 
 
 def read_footers(lake: Lake, objects: Iterable[ObjectInfo]) -> list[Footer]:
@@ -59,7 +48,7 @@ def read_footers(lake: Lake, objects: Iterable[ObjectInfo]) -> list[Footer]:
 def read_footer(lake: Lake, found: ObjectInfo) -> Footer:
     """Read one footer. Raises CorruptSnapshotError when the file is missing, cut short or not Parquet."""
     metadata = _metadata(lake, found)
-    schema = Schema(tuple(Column(field.name, _type_name(field.type)) for field in metadata.schema.to_arrow_schema()))
+    schema = Schema(tuple(Column(field.name, type_name(field.type)) for field in metadata.schema.to_arrow_schema()))
     nulls: dict[str, int] = {}
     low: dict[str, Any] = {}
     high: dict[str, Any] = {}
@@ -73,7 +62,8 @@ def read_footer(lake: Lake, found: ObjectInfo) -> Footer:
             filled = [part for part, group in zip(statistics, groups, strict=True) if part.null_count < group.num_rows]
             if bounds := _bounds(column.type, filled):
                 low[column.name], high[column.name] = bounds
-    return Footer(found.key, found.size, schema, metadata.num_rows, nulls, low, high)
+    unpacked = sum(group.total_byte_size for group in groups)
+    return Footer(found.key, found.size, schema, metadata.num_rows, unpacked, nulls, low, high, found.etag)
 
 
 def _metadata(lake: Lake, found: ObjectInfo) -> Any:
@@ -90,12 +80,6 @@ def _metadata(lake: Lake, found: ObjectInfo) -> Any:
         raise CorruptSnapshotError(str(error)) from error
     except (pa.ArrowException, OSError) as error:
         raise CorruptSnapshotError(f"{where} is not a readable Parquet file: {error}") from error
-
-
-def _type_name(kind: pa.DataType) -> str:
-    if pa.types.is_decimal(kind):
-        return f"decimal({kind.precision},{kind.scale})"
-    return _NAMES.get(kind, str(kind))
 
 
 def _bounds(kind: str, statistics: list[Any]) -> tuple[Any, Any] | None:

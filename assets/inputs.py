@@ -1,54 +1,39 @@
 """Resolving what an action reads: snapshots by their commits, raw files by what was delivered."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
 
 from assets.declaration import Action, Landing
+from assets.deliveries import PLAIN_NAMES, RawFiles, endings, is_plain
 from assets.errors import InputCorruptError, InputMissingError
-from assets.footers import read_footers
+from assets.footers import Footer, read_footers
 from assets.schema import Schema
-from assets.snapshots import Snapshot, open_snapshot, read_files
+from assets.snapshots import Snapshot, open_snapshot
+from assets.unpacking import refuse_too_large, too_large
 from contracts.commit import InputUsed
 from contracts.identity import Coordinate
 from contracts.messages import InputRef
-from contracts.storage import CorruptSnapshotError, landing_prefix
+from contracts.storage import CorruptSnapshotError, SnapshotError
 from resources.lake import Lake, ObjectInfo
 
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
-
-_COMPRESSED = ("", ".gz", ".zst", ".bz2")
-
-
-@dataclass(frozen=True, slots=True)
-class RawFiles:
-    """What was delivered for one landing input."""
-
-    lake: Lake
-    prefix: str
-    source: Landing
-    objects: list[ObjectInfo]
-
-    def to_spark(self, spark: "SparkSession") -> "DataFrame":
-        """Return the files as a DataFrame; a malformed line or a foreign header fails the job."""
-        urls = [self.lake.spark_url(found.key) for found in self.objects]
-        if self.source.format == "parquet":
-            return read_files(spark, self.source.schema, urls)
-        # enforceSchema=false makes Spark compare the header's names; by default it would trust the order.
-        reader = spark.read.options(header="true", enforceSchema="false", mode="FAILFAST", encoding="UTF-8")
-        return reader.schema(str(self.source.schema)).csv(urls)
-
-
 Input = Snapshot | RawFiles
+Delivery = Callable[[Coordinate], tuple[Lake, str]]
 
 
 def resolve_inputs(
-    action: Action, home: Coordinate, elsewhere: Mapping[str, InputRef], *, lake: Lake, landing: Lake
+    action: Action,
+    home: Coordinate,
+    elsewhere: Mapping[str, InputRef],
+    *,
+    lake: Lake,
+    delivery: Delivery,
+    unpacked_bytes: int,
 ) -> dict[str, Input]:
     """Return the inputs by parameter name, at ``home``'s entity and version unless ``elsewhere`` names another place.
 
-    Raises InputMissingError, InputCorruptError and the lake's errors.
+    ``delivery`` says where the raw files of a coordinate lie.
+
+    Raises InputMissingError, InputCorruptError, InputTooLargeError for raw files that unpack to more than
+    ``unpacked_bytes``, and the lake's errors.
     """
     if unknown := elsewhere.keys() - action.inputs.keys():
         raise InputMissingError(f"action {action.name} has no input named {', '.join(sorted(unknown))}")
@@ -57,9 +42,10 @@ def resolve_inputs(
         place = elsewhere.get(name) or InputRef(entity_id=home.entity_id, data_version=home.data_version)
         dataset = name if isinstance(source, Landing) else source
         coordinate = Coordinate(place.entity_id, place.data_version, dataset)
-        found[name] = (
-            _delivered(landing, coordinate, source) if isinstance(source, Landing) else open_snapshot(lake, coordinate)
-        )
+        if isinstance(source, Landing):
+            found[name] = _delivered(*delivery(coordinate), source, unpacked_bytes)
+        else:
+            found[name] = _published(lake, coordinate)
     return found
 
 
@@ -75,23 +61,39 @@ def input_used(source: Input) -> InputUsed:
     return InputUsed(path=source.lake.url(source.prefix.rstrip("/")), commit_digest=None)
 
 
-def _delivered(lake: Lake, coordinate: Coordinate, source: Landing) -> RawFiles:
-    prefix = landing_prefix(coordinate)
-    endings = tuple(f".{source.format}{packed}" for packed in (_COMPRESSED if source.format == "csv" else ("",)))
-    objects = [found for found in lake.list(prefix) if found.key.endswith(endings)]
+def _published(lake: Lake, coordinate: Coordinate) -> Snapshot:
+    try:
+        return open_snapshot(lake, coordinate)
+    except CorruptSnapshotError as error:
+        raise InputCorruptError(str(error)) from error
+    except SnapshotError as error:
+        raise InputMissingError(str(error)) from error
+
+
+def _delivered(lake: Lake, prefix: str, source: Landing, unpacked_bytes: int) -> RawFiles:
+    objects = [found for found in lake.list(prefix) if found.key.endswith(endings(source))]
     if not objects:
         raise InputMissingError(f"nothing was delivered: no {source.format} file below {lake.url(prefix)}")
+    if odd := [found.key for found in objects if not is_plain(found.key.removeprefix(prefix))]:
+        raise InputCorruptError(f"{lake.url(prefix)}: {odd[0][:200]!r} has no plain name; {PLAIN_NAMES}")
     if source.format == "parquet":
-        _check_columns(lake, source.schema, objects)
-    return RawFiles(lake, prefix, source, objects)
+        return RawFiles(lake, prefix, source, objects, _checked_footers(lake, source.schema, objects, unpacked_bytes))
+    refuse_too_large(lake, objects, unpacked_bytes)
+    return RawFiles(lake, prefix, source, objects, [])
 
 
-def _check_columns(lake: Lake, declared: Schema, objects: list[ObjectInfo]) -> None:
+def _checked_footers(lake: Lake, declared: Schema, objects: list[ObjectInfo], unpacked_bytes: int) -> list[Footer]:
     # Spark fills a missing column with nulls and drops a surplus one without a word.
     try:
         footers = read_footers(lake, objects)
     except CorruptSnapshotError as error:
         raise InputCorruptError(str(error)) from error
-    for footer in footers:
+    total = 0
+    for footer, found in zip(footers, objects, strict=True):
+        # A run of equal values is a few bytes, however long; in memory each value is at least one.
+        total += max(footer.unpacked, footer.rows * len(footer.schema.columns))
+        if total > unpacked_bytes:
+            raise too_large(lake, found, unpacked_bytes)
         if difference := declared.difference(footer.schema):
             raise InputCorruptError(f"{lake.url(footer.key)} is not what the action declares: {difference}")
+    return footers

@@ -1,6 +1,6 @@
 """The two coordinates of every dataset as Dagster's partitions, and how a run knows what it was launched for."""
 
-from dagster import DynamicPartitionsDefinition, MultiPartitionKey, MultiPartitionsDefinition
+from dagster import DagsterInstance, DynamicPartitionsDefinition, MultiPartitionKey, MultiPartitionsDefinition
 
 from contracts.identity import safe_id
 
@@ -23,6 +23,12 @@ PARTITIONS = MultiPartitionsDefinition(
 def partition_key(entity_id: str, data_version: str) -> MultiPartitionKey:
     """Return the key of one coordinate. Raises ValueError for what is no id: Dagster's own separators are among it."""
     return MultiPartitionKey({DATA_VERSIONS: safe_id(data_version), ENTITIES: safe_id(entity_id)})
+
+
+def add_keys(instance: DagsterInstance, entity_id: str, data_version: str) -> None:
+    """Let Dagster's lists hold the keys of one coordinate, as they do already unless they were delisted."""
+    instance.add_dynamic_partitions(DATA_VERSIONS, [data_version])
+    instance.add_dynamic_partitions(ENTITIES, [entity_id])
 
 
 def coordinates(key: str) -> tuple[str, str]:

@@ -101,9 +101,11 @@ def reason_of_silence(seconds: float, role: str, complaints: Sequence[str] = ())
     )
 
 
-def reason_of_absence(role: str) -> Reason:
-    """Say that the pod is gone."""
-    return _reason(ReasonCode.RUN_DIED, f"the {role} is gone: somebody deleted it, or its node did")
+def reason_of_absence(role: str, *, had_started: bool) -> Reason:
+    """Say that the pod is gone, or never was."""
+    gone = "is gone: somebody deleted it, or its node did"
+    never = "was never made, or was deleted before it started; nothing to do unless it happens again"
+    return _reason(ReasonCode.RUN_DIED, f"the {role} {gone if had_started else never}")
 
 
 def _reason(code: ReasonCode, message: str) -> Reason:

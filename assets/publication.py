@@ -9,13 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from assets.errors import AlreadyPublishedError, CommitRefusedError
+from assets.errors import AlreadyPublishedError, CommitRefusedError, RetiredError
 from assets.schema import Schema
-from assets.snapshots import Snapshot, find_snapshot
+from assets.snapshots import Snapshot, find_snapshot, refuse_retired
 from contracts.commit import Commit, digest
 from contracts.identity import Coordinate
 from contracts.storage import CorruptSnapshotError, commit_key
-from resources.control_plane import ControlPlaneRefusedError, PermitHeldError
+from resources.control_plane import ControlPlaneRefusedError, PermitHeldError, VersionRetiredError
 from resources.faults import crash_point
 from resources.lake import Lake, LakeUnavailableError, PresignedPut, PutOutcome
 
@@ -35,9 +35,12 @@ class Publisher:
         """Return what is published in the end: ``commit``, or that of an earlier attempt of the same process.
 
         ``ask_permit`` is told when the presigned commit expires (UTC).
-        Raises AlreadyPublishedError, CommitRefusedError, the lake's errors, and what ``ask_permit`` raises.
+        Raises AlreadyPublishedError, RetiredError, CommitRefusedError, the lake's errors, and what ``ask_permit``
+        raises.
         """
         put = self._permitted(commit.coordinate, ask_permit)
+        # After the URL was signed: whoever retires the coordinate waits for the end of what was signed before.
+        refuse_retired(self.lake, commit.coordinate)
         crash_point("P1")
         published = self._settle(commit.model_copy(update={"committed_at": self.clock()}), put)
         crash_point("J6")
@@ -54,6 +57,8 @@ class Publisher:
                 if self.clock() + timedelta(seconds=held.retry_after) > give_up:
                     raise CommitRefusedError(f"{coordinate}: another attempt keeps its permit") from held
                 self.sleep(held.retry_after)
+            except VersionRetiredError as refused:
+                raise RetiredError(f"{coordinate}: no permit: {refused}") from refused
             except ControlPlaneRefusedError as refused:
                 raise CommitRefusedError(f"{coordinate}: no permit: {refused}") from refused
             else:

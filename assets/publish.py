@@ -50,6 +50,8 @@ def _entry(action: Action) -> ActionEntry:
         output_schema=str(action.schema),
         params_schema=action.params_model.model_json_schema(),
         profile=action.profile,
+        weight=action.weight,
+        registers=action.registers,
     )
 
 

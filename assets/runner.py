@@ -6,19 +6,20 @@ goes wrong is told to the control plane with its reason and raised again, so tha
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from pydantic import BaseModel
 
-from assets.audit import count_duplicates, measure
+from assets.audit import Written, measure, scan_of
 from assets.committer import data_files, finished_files
 from assets.declaration import Action
+from assets.deliveries import bad_rows_counted
 from assets.errors import AlreadyPublishedError
 from assets.failures import reason_for
 from assets.inputs import Input, input_bytes, input_used, resolve_inputs
 from assets.publication import Publisher
-from assets.snapshots import Snapshot, find_snapshot, read_files
+from assets.snapshots import Snapshot, find_snapshot, read_files, refuse_collected, refuse_retired
 from assets.task import Published, Sessions, Task, Tools
 from assets.transform import parse_params, transform
 from contracts.commit import Commit, Provenance
@@ -26,6 +27,7 @@ from contracts.identity import Coordinate, new_token
 from contracts.messages import Profile
 from contracts.reasons import Reason
 from contracts.reports import Event, Member, Report
+from contracts.sources import SourceParams
 from contracts.storage import CorruptSnapshotError, token_prefix
 from resources.control_plane import AttemptSupersededError, ControlPlaneError
 from resources.faults import crash_point
@@ -91,10 +93,19 @@ class _Run:
         sessions = self._tools.sessions
         # Whoever ends this process from outside interrupts it: only the cluster knows why.
         told = None if isinstance(error, Exception) else sessions.interruption()
-        return told or reason_for(error, in_action=self._in_action, lost_executors=sessions.lost_executors())
+        return told or reason_for(
+            error,
+            in_action=self._in_action,
+            lost_driver=sessions.lost_driver(),
+            lost_executors=sessions.lost_executors(),
+        )
 
     def _earlier(self) -> Published | None:
-        """Return the snapshot of this process's own earlier attempt; raise when the coordinate is somebody else's."""
+        """Return the snapshot of this process's own earlier attempt; raise when the coordinate is somebody else's.
+
+        Raises RetiredError when it is nobody's any more.
+        """
+        refuse_retired(self._tools.lake, self._task.coordinate)
         try:
             found = find_snapshot(self._tools.lake, self._task.coordinate)
         except CorruptSnapshotError as error:
@@ -108,14 +119,23 @@ class _Run:
     def _compute(self) -> Published:
         task, tools = self._task, self._tools
         params = parse_params(task.action, task.params)
-        inputs = resolve_inputs(task.action, task.coordinate, task.inputs, lake=tools.lake, landing=tools.landing)
+        source = params.source if isinstance(params, SourceParams) else None
+        inputs = resolve_inputs(
+            task.action,
+            task.coordinate,
+            task.inputs,
+            lake=tools.lake,
+            delivery=lambda place: tools.sources.find(source, place, task.tenant),
+            unpacked_bytes=tools.landing_unpacked_bytes,
+        )
         self._reach("inputs_resolved")
         spark = tools.sessions.open(task.profile)
         self._reach("spark_ready")
         with tools.sessions.executors() as are_apart:
             if are_apart:
                 self._reach("executors_ready")
-            self._write(spark, inputs, params)
+            with bad_rows_counted(spark, inputs.values()):
+                self._write(spark, inputs, params)
             commit = self._audit(spark, inputs, params)
         publisher = Publisher(tools.lake, tools.permit_seconds, tools.clock, tools.sleep)
         return self._succeeded(publisher.publish(commit, self._ask_permit))
@@ -134,8 +154,9 @@ class _Run:
         task, lake, schema = self._task, self._tools.lake, self._task.action.schema
         footers = finished_files(lake, self._folder)
         files = data_files(footers, self._folder, schema)
-        written = read_files(spark, schema, [lake.spark_url(footer.key) for footer in footers])
-        checks = measure(task.action.checks, footers, count_duplicates(written))
+        frame = read_files(spark, schema, [lake.spark_url(footer.key) for footer in footers])
+        written = Written(schema, footers, scan_of(frame))
+        checks = measure(task.action.checks, written, lambda name: inputs[name].rows(spark))
         self._reach("audited")
         provenance = Provenance(
             token=self._token,
@@ -148,11 +169,7 @@ class _Run:
             inputs={name: input_used(source) for name, source in inputs.items()},
             params=params.model_dump(mode="json"),
             checks=checks,
-            resources={
-                "granted": task.profile.model_dump(),
-                "input_bytes": input_bytes(inputs),
-                **self._tools.sessions.usage(),
-            },
+            resources={"input_bytes": input_bytes(inputs), **self._resources()},
             stages=self._stages,
         )
         return Commit(
@@ -180,6 +197,8 @@ class _Run:
 
     def _ask_permit(self, commit_expires_at: datetime) -> None:
         self._tell(Event.COMMITTING, commit_expires_at=commit_expires_at)
+        # After the URL was signed: gc takes the marker first, and waits for the end of what was signed before.
+        refuse_collected(self._tools.lake, self._task.coordinate, self._token)
 
     def _tell(self, event: Event, reason: Reason | None = None, commit_expires_at: datetime | None = None) -> None:
         task = self._task
@@ -195,6 +214,7 @@ class _Run:
             commit_expires_at=commit_expires_at,
             reason=reason,
             stages=self._stages,
+            resources=self._resources() if event is Event.FAILED else {},
         )
         if event is Event.PUBLISHED:
             place = task.coordinate
@@ -202,6 +222,9 @@ class _Run:
                 update={"entity_id": place.entity_id, "data_version": place.data_version, "dataset": place.dataset}
             )
         self._tools.control.report(report)
+
+    def _resources(self) -> dict[str, Any]:
+        return {"granted": self._task.profile.model_dump(), **self._tools.sessions.usage()}
 
     def _reach(self, stage: str) -> None:
         self._stages[stage] = self._now()

@@ -58,6 +58,10 @@ class Schema:
         """The column names, in order."""
         return tuple(column.name for column in self.columns)
 
+    def type_of(self, name: str) -> str:
+        """Return Spark's name of a column's type. Raises KeyError when there is no such column."""
+        return {column.name: column.type for column in self.columns}[name]
+
     @classmethod
     def parse(cls, ddl: str) -> Self:
         """Read ``name type, name type, …``. Raises ActionContractError naming the column and the rule it breaks."""
@@ -92,13 +96,19 @@ class Schema:
         return f"wrong types: {'; '.join(wrong)}" if wrong else None
 
 
+def decimal_of(type_name: str) -> tuple[int, int] | None:
+    """Return precision and scale of ``decimal(p,s)``, or None for every other type."""
+    found = _DECIMAL.match(type_name)
+    return (int(found[1]), int(found[2])) if found else None
+
+
 def _column(text: str) -> Column:
     name, _, written = text.replace(":", " ", 1).partition(" ")
     if not _NAME.match(name):
         raise ActionContractError(f"column {text!r}: write 'name type', the name in lower case: [a-z_][a-z0-9_]*")
     word = re.sub(r"\s+", "", written).lower()
-    if decimal := _DECIMAL.match(word):
-        precision, scale = int(decimal[1]), int(decimal[2])
+    if decimal := decimal_of(word):
+        precision, scale = decimal
         if not (1 <= precision <= 38 and scale <= precision):
             raise ActionContractError(f"column {name}: decimal(p,s) needs 1 <= p <= 38 and s <= p")
         return Column(name, f"decimal({precision},{scale})")

@@ -3,15 +3,20 @@
     -- output: revenue_sql
     -- inputs: orders, lineitem, people=customer       name, or name=dataset
     -- schema: month date, revenue decimal(18,2)       may be repeated, joined by commas
-    -- check: not_null(month)                          one line per check
+    -- check: not_null(month)                          one line per check, as in Python but without quoting columns
+    -- check: accepted_values(segment, 'A', 'B')
+    -- check: holds(revenue >= 0)                      Spark SQL
+    -- sort_by: month                                  optional: in which order the rows are written
     -- param: since date = 1992-01-01                  name type [= default]; the query says :since
     -- profile: medium
+    -- weight: 2.5                                     optional: see docs/profiles.md
     -- image: geo                                      optional: a name in the deployment's list of images
     -- description: Net revenue by month.
 
 The file's name is the action's name. Inputs are views by their names.
 """
 
+import ast
 import re
 from collections.abc import Callable
 from datetime import date
@@ -20,17 +25,26 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
 
-from assets.checks import Check, at_least, not_null, unique
+from assets import checks
+from assets.checks import Check
 from assets.declaration import Action, build
 from assets.errors import ActionContractError
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-_FACT = re.compile(r"^--\s*([a-z]+):\s*(.+?)\s*$")
-_CHECK = re.compile(r"^(not_null|unique)\(([^()]+)\)$|^at_least\(\s*rows\s*=\s*(\d+)\s*\)$")
+_FACT = re.compile(r"^--\s*([a-z_]+):\s*(.+?)\s*$")
+_HOLDS = re.compile(r"^holds\((.+)\)$")
 _PARAM = re.compile(r"^([a-z][a-z0-9_]*)\s+([a-z]+)(?:\s*=\s*(.+))?$")
-_KNOWN = {"output", "inputs", "schema", "check", "param", "profile", "image", "description"}
+_KNOWN = {"output", "inputs", "schema", "check", "sort_by", "param", "profile", "weight", "image", "description"}
+_CHECKS: dict[str, Callable[..., Check]] = {
+    "not_null": checks.not_null,
+    "unique": checks.unique,
+    "at_least": checks.at_least,
+    "at_most": checks.at_most,
+    "accepted_values": checks.accepted_values,
+    "accepted_range": checks.accepted_range,
+}
 _PARAM_TYPES: dict[str, type] = {
     "string": str,
     "int": int,
@@ -59,7 +73,9 @@ def _load(path: Path) -> Action:
         inputs=_inputs(facts["inputs"]),
         schema=", ".join(facts["schema"]),
         checks=[_check(line) for line in facts["check"]],
+        sort_by=[column.strip() for line in facts["sort_by"] for column in line.split(",")],
         profile=_one(facts, "profile", "small"),
+        weight=_weight(_one(facts, "weight", "1")),
         image=_one(facts, "image") if facts["image"] else None,
         description=" ".join(facts["description"]),
         params_model=params_model,
@@ -88,19 +104,34 @@ def _one(facts: dict[str, list[str]], name: str, default: str | None = None) -> 
     return values[0]
 
 
+def _weight(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ActionContractError(f"weight {text!r} is not a number") from error
+
+
 def _inputs(lines: list[str]) -> dict[str, str]:
     pairs = [part.partition("=") for line in lines for part in line.split(",")]
     return {name.strip(): (dataset or name).strip() for name, _, dataset in pairs}
 
 
 def _check(line: str) -> Check:
-    match = _CHECK.match(line)
-    if match is None:
-        raise ActionContractError(f"check {line!r}: write not_null(a, b), unique(a, b) or at_least(rows=n)")
-    if match[3]:
-        return at_least(rows=int(match[3]))
-    columns = [column.strip() for column in match[2].split(",")]
-    return not_null(*columns) if match[1] == "not_null" else unique(*columns)
+    if condition := _HOLDS.match(line):
+        return checks.holds(condition[1])
+    try:
+        # But for the quotes around names, a check in a header is the same call as in Python.
+        match ast.parse(line, mode="eval").body:
+            case ast.Call(func=ast.Name(id=name), args=arguments, keywords=named) if name in _CHECKS:
+                by_name = {str(each.arg): _argument(each.value) for each in named}
+                return _CHECKS[name](*map(_argument, arguments), **by_name)
+    except (SyntaxError, TypeError, ValueError) as error:
+        raise ActionContractError(f"check {line!r}: {error}") from error
+    raise ActionContractError(f"check {line!r}: write one of holds, {', '.join(_CHECKS)}, like not_null(a, b)")
+
+
+def _argument(node: ast.expr) -> Any:
+    return node.id if isinstance(node, ast.Name) else ast.literal_eval(node)
 
 
 def _params(name: str, lines: list[str]) -> type[BaseModel]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
 from assets.declaration import Action
+from assets.sources import Sources
 from contracts.commit import Commit
 from contracts.identity import Coordinate
 from contracts.messages import InputRef, Profile
@@ -38,8 +39,11 @@ class Sessions(Protocol):
     def lost_executors(self) -> list[str]:
         """Return why executors went before their time, in Spark's words."""
 
+    def lost_driver(self) -> str | None:
+        """Return how Spark itself has ended, None while it lives."""
+
     def usage(self) -> dict[str, float]:
-        """Return what Spark has used so far."""
+        """Return what Spark has used so far; what it can no longer tell is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +52,12 @@ class Tools:
 
     control: ControlPlane
     lake: Lake
-    landing: Lake
+    sources: Sources
     sessions: Sessions
     permit_seconds: int = 120
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     sleep: Callable[[float], None] = time.sleep
+    landing_unpacked_bytes: int = 2**40
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ValidationError
 
+from assets.audit import broken_rows
+from assets.checks import Holds
 from assets.declaration import Action
 from assets.errors import ActionContractError, ActionRaisedError
 from assets.schema import Schema
@@ -43,4 +45,18 @@ def transform(action: Action, inputs: "Mapping[str, DataFrame]", params: BaseMod
         raise ActionContractError(f"action {action.name} returned {type(frame).__name__}; return a Spark DataFrame")
     if difference := action.schema.difference(Schema.from_json(frame.schema.json())):
         raise ActionContractError(f"action {action.name}: {difference}; end it with a select of '{action.schema}'")
-    return frame
+    for check in action.checks:
+        if isinstance(check, Holds):
+            _prove(action, check, frame)
+    return frame.orderBy(*action.sort_by) if action.sort_by else frame
+
+
+def _prove(action: Action, check: Holds, frame: "DataFrame") -> None:
+    """Let Spark analyse the condition now: after the write a misspelt one would have cost a whole run."""
+    from pyspark.errors import AnalysisException  # noqa: PLC0415 - only runs need Spark
+
+    try:
+        frame.selectExpr(broken_rows(check.condition))
+    except AnalysisException as error:
+        told = str(error).partition("\n")[0]
+        raise ActionContractError(f"action {action.name}: {check} is no condition over its output: {told}") from error

@@ -14,19 +14,25 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+SHORT = "--short"
+"""Try the bench itself, in seconds: its figures mean nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One measured value, with its unit and, when one was promised, its target (met when value <= target)."""
+    """One measured value, with its unit and, when one was promised, its target: the most, or else the least."""
 
     value: float
     unit: str
     target: float | None = None
+    is_least: bool = False
 
     @property
     def met(self) -> bool | None:
         """Whether the target is reached; None without a target."""
-        return None if self.target is None else self.value <= self.target
+        if self.target is None:
+            return None
+        return self.value >= self.target if self.is_least else self.value <= self.target
 
 
 @dataclass
@@ -41,22 +47,27 @@ class Report:
         """Record one figure, rounded to what its measurement can carry."""
         self.figures[name] = Figure(round(value, 3), unit, target)
 
+    def add_least(self, name: str, value: float, unit: str, target: float) -> None:
+        """Record one figure that should be at least ``target``."""
+        self.figures[name] = Figure(round(value, 3), unit, target, is_least=True)
+
     def publish(self, arguments: list[str]) -> int:
         """Print the table, write the JSON file when one is named; return 1 when a target is missed, else 0."""
+        files = [argument for argument in arguments if argument != SHORT]
         console = Console()
         table = Table(title=f"{self.name} on {machine()}", caption=self.method)
         for column in ("figure", "value", "unit", "target", "met"):
             table.add_column(column, justify="right" if column == "value" else "left")
         for name, figure in self.figures.items():
-            target = "" if figure.target is None else f"{figure.target:g}"
+            target = "" if figure.target is None else f"{'≥' if figure.is_least else '≤'} {figure.target:g}"
             met = {None: "", True: "yes", False: "NO"}[figure.met]
             table.add_row(name, f"{figure.value:g}", figure.unit, target, met)
         console.print(table)
         missed = [name for name, figure in self.figures.items() if figure.met is False]
         if missed:
             console.print(f"Targets not reached: {', '.join(missed)}")
-        if arguments:
-            Path(arguments[0]).write_text(json.dumps(self._document(), indent=1) + "\n")
+        if files:
+            Path(files[0]).write_text(json.dumps(self._document(), indent=1) + "\n")
         return 1 if missed else 0
 
     def _document(self) -> dict[str, Any]:

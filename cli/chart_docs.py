@@ -1,7 +1,7 @@
 """``python -m cli.chart_docs``: write what the chart repeats: tables in its README and in docs/, files in its values.
 
-The values' table is made from the comments in values.yaml, the rights' table from rbac.yaml; the default profiles and
-images are the files of deploy/.
+The values' table is made from the comments in values.yaml, the rights' table from rbac.yaml; the default profiles,
+images and schedules are the files of deploy/.
 """
 
 import json
@@ -21,7 +21,7 @@ CHART = ROOT / "deploy" / "chart"
 VALUES = CHART / "values.yaml"
 README = CHART / "README.md"
 DEPLOYING = ROOT / "docs" / "deploying.md"
-COPIES = {"profiles": "profiles.toml", "actionImages": "images.toml"}
+COPIES = {"profiles": "profiles.toml", "actionImages": "images.toml", "schedules": "schedules.toml"}
 """Values that are a file of deploy/, so that the chart needs nothing outside its folder."""
 WITHOUT_RIGHTS = ("code", "control", "executor")
 """Service accounts that rbac.yaml does not name: they may ask nothing and get no token."""

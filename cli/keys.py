@@ -1,6 +1,7 @@
 """``lakemill keys …``: API keys and the secret that signs callbacks. Talks to the control plane's database."""
 
 import asyncio
+import getpass
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -12,6 +13,9 @@ from contracts.tenancy import DEFAULT_TENANT, Scope
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from resources.database import Database
+    from resources.settings import ControlSettings
 
 app = typer.Typer(no_args_is_help=True, help="API keys and the callback secret.")
 
@@ -29,10 +33,12 @@ def create(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the key only.")] = False,
 ) -> None:
     """Make a key and print it, for the only time."""
-    from control import keys  # inside: a command pays for what it uses
+    from control.tenancy import keys  # inside: a command pays for what it uses
 
     life = None if expires_days is None else timedelta(days=expires_days)
-    key = _run(lambda conn: keys.create(conn, tenant, scope or list(Scope), life)).get_secret_value()
+    key = in_database(
+        lambda conn: keys.create(conn, tenant, scope or list(Scope), life, actor=administrator())
+    ).get_secret_value()
     if not quiet:
         typer.echo("Keep this key; it is not shown again:", err=True)
     typer.echo(key)
@@ -44,10 +50,10 @@ def list_keys() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from control import keys
+    from control.tenancy import keys
 
     table = Table("prefix", "tenant", "scopes", "created", "expires", "revoked")
-    for row in _run(keys.listing):
+    for row in in_database(keys.listing):
         moments = (row["created_at"], row["expires_at"], row["revoked_at"])
         shown = [moment.isoformat(timespec="seconds") if moment else "" for moment in moments]
         table.add_row(row["prefix"], row["tenant_id"], " ".join(row["scopes"]), *shown)
@@ -57,12 +63,25 @@ def list_keys() -> None:
 @app.command()
 def revoke(prefix: Annotated[str, typer.Argument(help="The twelve characters after 'lm_'.")]) -> None:
     """Make a key useless from now on."""
-    from control import keys
+    from control.tenancy import keys
 
-    if not _run(lambda conn: keys.revoke(conn, prefix)):
+    if not in_database(lambda conn: keys.revoke(conn, prefix, actor=administrator())):
         typer.echo(f"There is no key {prefix!r}; 'lakemill keys ls' shows them.", err=True)
         raise typer.Exit(EXIT_USAGE)
     typer.echo(f"{prefix} is revoked.")
+
+
+@app.command()
+def rotate(
+    prefix: Annotated[str, typer.Argument(help="The twelve characters after 'lm_' of the old key.")],
+    overlap_hours: Annotated[float, typer.Option(min=0, max=8760, help="How long the old key still works.")] = 24,
+) -> None:
+    """Print a new key that may do what an old one may; the old one expires when the overlap is over."""
+    from control.tenancy import keys
+
+    key = in_database(lambda conn: keys.rotate(conn, prefix, timedelta(hours=overlap_hours), actor=administrator()))
+    typer.echo("Keep this key; it is not shown again:", err=True)
+    typer.echo(key.get_secret_value())
 
 
 @app.command("webhook-secret")
@@ -71,39 +90,73 @@ def webhook_secret(tenant: _Tenant = DEFAULT_TENANT) -> None:
     typer.echo(secret_of(tenant))
 
 
+@app.command("rotate-webhook-secret")
+def rotate_webhook_secret(
+    tenant: _Tenant = DEFAULT_TENANT,
+    overlap_hours: Annotated[float, typer.Option(min=0, max=8760, help="How long the old one signs too.")] = 24,
+) -> None:
+    """Print a new secret for the tenant's callbacks; until the overlap is over they carry both signatures."""
+    from control.callbacks import webhook_secrets
+
+    life = timedelta(hours=overlap_hours)
+    made = in_database(lambda conn: webhook_secrets.rotate(conn, tenant, life, actor=administrator()))
+    typer.echo(made.get_secret_value())
+
+
+def administrator() -> str:
+    """Return who is at the command line, for the log."""
+    return f"cli:{getpass.getuser()}"
+
+
 def secret_of(tenant: str) -> str:
     """Return the secret that signs the tenant's callbacks."""
-    from control import keys
+    from control.callbacks import webhook_secrets
 
-    return _run(lambda conn: keys.webhook_secret(conn, tenant)).get_secret_value()
+    return in_database(lambda conn: webhook_secrets.newest_of(conn, tenant)).get_secret_value()
 
 
-def _run(work: "Callable[[AsyncConnection], Awaitable[_Result]]") -> _Result:
-    from pydantic import ValidationError
+def in_database(work: "Callable[[AsyncConnection], Awaitable[_Result]]") -> _Result:
+    """Return what ``work`` returns, in one transaction; what goes wrong becomes a message and an exit code."""
 
+    async def transaction(db: "Database", _: "ControlSettings") -> _Result:
+        async with db.transaction() as conn:
+            return await work(conn)
+
+    return on_database(transaction)
+
+
+def on_database(work: "Callable[[Database, ControlSettings], Awaitable[_Result]]") -> _Result:
+    """Return what ``work`` returns, in transactions of its own; what goes wrong becomes a message and an exit code."""
     from resources.database import Database
-    from resources.settings import control_settings
 
-    try:
-        settings = control_settings()
-    except ValidationError as error:
-        names = ", ".join(f"LAKEMILL_{'_'.join(map(str, found['loc'])).upper()}" for found in error.errors())
-        typer.echo(f"Not configured: {names}. Set them, or run where 'lakemill up' keeps its state.", err=True)
-        raise typer.Exit(EXIT_CONFIG) from None
+    settings = configured()
 
-    async def transaction() -> _Result:
+    async def connected() -> _Result:
         db = Database(settings.database_url, pool_size=1)
         try:
-            async with db.transaction() as conn:
-                return await work(conn)
+            return await work(db, settings)
         finally:
             await db.close()
 
     try:
-        return asyncio.run(transaction())
+        return asyncio.run(connected())
     except LakemillError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(EXIT_REMOTE) from None
+
+
+def configured() -> "ControlSettings":
+    """Return the control plane's settings; without them there is a message and an exit code."""
+    from pydantic import ValidationError
+
+    from resources.settings import control_settings
+
+    try:
+        return control_settings()
+    except ValidationError as error:
+        names = ", ".join(f"LAKEMILL_{'_'.join(map(str, found['loc'])).upper()}" for found in error.errors())
+        typer.echo(f"Not configured: {names}. Set them, or run where 'lakemill up' keeps its state.", err=True)
+        raise typer.Exit(EXIT_CONFIG) from None
 
 
 def register(root: typer.Typer) -> None:

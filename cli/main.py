@@ -5,7 +5,21 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from cli import actions, demo, doctor, keys, render, stack_commands, topics, try_commands
+from cli import (
+    actions,
+    backfills,
+    dead_letters,
+    demo,
+    doctor,
+    keys,
+    processes,
+    render,
+    snapshots,
+    stack_commands,
+    tenants,
+    topics,
+    try_commands,
+)
 from contracts.problems import LakemillError
 
 
@@ -28,9 +42,14 @@ app = typer.Typer(
     help="Turns 'compute this action for this entity at this data version' into one snapshot and one signed callback.",
 )
 stack_commands.register(app)
+processes.register(app)
+backfills.register(app)
 keys.register(app)
+tenants.register(app)
+snapshots.register(app)
 actions.register(app)
 topics.register(app)
+dead_letters.register(app)
 demo.register(app)
 doctor.register(app)
 render.register(app)

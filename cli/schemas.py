@@ -1,6 +1,7 @@
 """``python -m cli.schemas``: write the JSON Schemas of what crosses our boundaries, as JSON and as YAML.
 
-The folder of templates gets copies of the two that producers and readers of the log need, with an example of each.
+The folders of templates get copies: Kafka's of the two that producers and readers of the log need, with an example of
+each, S3's of the properties that every commit carries.
 """
 
 import json
@@ -12,6 +13,7 @@ import yaml
 from pydantic import BaseModel
 
 from contracts.callbacks import Callback
+from contracts.commit import properties_schema
 from contracts.messages import ProcessRequest, ReleaseRecord
 from contracts.reports import Catalogue
 from contracts.tenancy import DEFAULT_TENANT
@@ -25,6 +27,8 @@ MODELS: dict[str, type[BaseModel]] = {
     "process-request": ProcessRequest,
     "release-record": ReleaseRecord,
 }
+PROPERTIES = "snapshot-properties"
+S3_TEMPLATE = _ROOT / "deploy" / "templates" / "s3"
 _IN_TEMPLATE = ("process-request", "release-record")
 _EXAMPLE_PROCESS = UUID("01924f5e-8c00-7b3a-9d41-6f0c2a7e5b10")
 
@@ -32,8 +36,8 @@ _EXAMPLE_PROCESS = UUID("01924f5e-8c00-7b3a-9d41-6f0c2a7e5b10")
 def rendered() -> dict[str, str]:
     """Return file name → content for every schema."""
     files: dict[str, str] = {}
-    for name, model in MODELS.items():
-        schema = model.model_json_schema(by_alias=True)
+    schemas = {name: model.model_json_schema(by_alias=True) for name, model in MODELS.items()}
+    for name, schema in {**schemas, PROPERTIES: properties_schema()}.items():
         schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
         files[f"{name}.json"] = json.dumps(schema, indent=2, sort_keys=True) + "\n"
         files[f"{name}.yaml"] = yaml.safe_dump(schema, sort_keys=True)
@@ -56,9 +60,18 @@ def rendered_template() -> dict[str, str]:
     return copies | {"release-record.example.json": json.dumps(json.loads(record.encode()), indent=2) + "\n"}
 
 
+def rendered_s3_template() -> dict[str, str]:
+    """Return file name → content of what is copied into the S3 template."""
+    return {name: content for name, content in rendered().items() if name == f"{PROPERTIES}.json"}
+
+
 def main() -> int:
     """Write every file."""
-    for folder, files in ((FOLDER, rendered()), (TEMPLATE, rendered_template())):
+    for folder, files in (
+        (FOLDER, rendered()),
+        (TEMPLATE, rendered_template()),
+        (S3_TEMPLATE, rendered_s3_template()),
+    ):
         folder.mkdir(exist_ok=True)
         for name, content in files.items():
             (folder / name).write_text(content)

@@ -96,8 +96,17 @@ def down(
     )
 
 
-def status() -> None:
-    """Show every server; exit 0 only when all are up."""
+def status(
+    process_id: Annotated[str | None, typer.Argument(help="Show this process instead.")] = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Of a process: print the API's answer.")] = False,
+) -> None:
+    """Show every server of the embedded stack (exit 0 only when all are up), or one process."""
+    if process_id is not None:
+        from cli.processes.commands import show
+
+        show(process_id, as_json=as_json)
+        return
     from cli.stack_table import print_table
     from deploy.local.stack import Stack
     from resources.settings import STATE_DIR

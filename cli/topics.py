@@ -1,10 +1,10 @@
-"""``lakemill topics …``: the log between the planes. Needs Kafka's settings and nothing else."""
+"""``lakemill topics …``: the log between the planes, and the direct topics. Needs Kafka's settings and nothing else."""
 
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="The topic of the log.")
+app = typer.Typer(no_args_is_help=True, help="The topics that Lakemill works with.")
 
 EXIT_CONFIG = 3
 
@@ -22,10 +22,10 @@ def ensure(
     ] = None,
     wait: Annotated[float, typer.Option(min=0, max=3600, help="Seconds to try while no broker answers.")] = 60.0,
 ) -> None:
-    """Create the topic when it is missing; say what an existing one lacks. It is never changed."""
+    """Create the topics that are missing; say what an existing one of the log lacks. None is ever changed."""
     from pydantic import ValidationError
 
-    from resources.kafka_admin import ensure_topic
+    from resources.kafka_admin import ensure_direct_topics, ensure_topic
     from resources.settings import kafka_settings
 
     try:
@@ -37,6 +37,9 @@ def ensure(
         raise typer.Exit(EXIT_CONFIG) from None
     made = ensure_topic(settings, partitions=partitions, replication_factor=replication_factor, wait_seconds=wait)
     typer.echo(f"{settings.kafka_topic} {'is made' if made else 'was there and is as it must be'}.")
+    direct = ensure_direct_topics(settings, partitions=partitions, replication_factor=replication_factor)
+    for topic, is_made in direct.items():
+        typer.echo(f"{topic} {'is made' if is_made else 'was there'}, for {settings.direct_topics[topic]}.")
 
 
 def register(root: typer.Typer) -> None:

@@ -4,7 +4,7 @@ The bytes are signed by the Standard Webhooks specification (headers webhook-id,
 """
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID, uuid5
 
 from pydantic import BaseModel, ConfigDict
@@ -30,6 +30,19 @@ class Artifact(BaseModel):
     committed_at: datetime
 
 
+class Timings(BaseModel):
+    """Where the time went, in seconds, each None when it did not come to that."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    waited: float | None
+    """From accepted until the run of the last attempt began."""
+    ran: float | None
+    """From then until the end."""
+    total: float
+    """From accepted until the end."""
+
+
 class CallbackData(BaseModel):
     """The ``data`` of a callback."""
 
@@ -41,9 +54,16 @@ class CallbackData(BaseModel):
     action: str
     dataset: str
     state: State
+    """``succeeded``, ``failed``, ``cancelled`` or ``expired``; it never changes."""
     attempt: int
+    """How many runs it took, or were tried."""
     reason: Reason | None
+    """Why it failed or expired: a stable code, and a sentence. Null when it succeeded or was cancelled."""
     artifact: Artifact | None
+    """The snapshot, when it succeeded."""
+    metrics: dict[str, Any]
+    """What the run used, as its commit tells it: processor seconds, peaks of memory, cores. Empty without a commit."""
+    timings: Timings
     accepted_at: datetime
     finished_at: datetime
 

@@ -13,6 +13,7 @@ from uuid import UUID, uuid5
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from contracts.delta_entry import VERSION_PROPERTY, read_entry
 from contracts.identity import TOKEN_PATTERN, Coordinate
 from contracts.storage import MAX_FILES, STORAGE_CONTRACT_VERSION, CorruptSnapshotError
 from contracts.strict_json import loads
@@ -20,8 +21,9 @@ from contracts.strict_json import loads
 PROTOCOL = {"minReaderVersion": 1, "minWriterVersion": 7, "writerFeatures": ["appendOnly", "lakemillSealed"]}
 _TABLE_NAMESPACE = UUID("6f0f3b1e-6f3c-5a53-9d0b-1d8f3a0c7a11")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_SINGLE_ACTIONS = {"commitInfo", "protocol", "metaData"}
+_OPTIONAL = {"process_id", "attempt", "tenant"}
 _JSON_FIELDS = {"inputs", "params", "checks", "resources", "stages"}
+_ETAG_TAG = "lakemill.etag"
 _FILE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._=-]*(/[A-Za-z0-9][A-Za-z0-9._=-]*)*\.parquet\Z")
 
 
@@ -39,6 +41,8 @@ class DataFile(_Frozen):
     null_counts: dict[str, int] = Field(default_factory=dict)
     min_values: dict[str, Any] = Field(default_factory=dict)
     max_values: dict[str, Any] = Field(default_factory=dict)
+    etag: str | None = None
+    """The store's mark of the content, as it lists it; another one means other bytes. None where there is none."""
 
 
 class InputUsed(_Frozen):
@@ -113,7 +117,7 @@ class Commit(_Frozen):
             "createdTime": millis,
             "configuration": {
                 "delta.appendOnly": "true",
-                "lakemill.contract_version": str(STORAGE_CONTRACT_VERSION),
+                VERSION_PROPERTY: str(STORAGE_CONTRACT_VERSION),
                 "lakemill.coordinate": str(self.coordinate),
                 **_properties(self.provenance),
             },
@@ -133,17 +137,23 @@ class Commit(_Frozen):
             "modificationTime": millis,
             "dataChange": True,
             "stats": json.dumps(stats, separators=(",", ":")),
+            **({"tags": {_ETAG_TAG: file.etag}} if file.etag is not None else {}),
         }
 
     @classmethod
     def parse(cls, data: bytes, coordinate: Coordinate) -> Self:
-        """Read a commit back. Raises CorruptSnapshotError when it is not ours, not whole, or names foreign files."""
+        """Read a commit back.
+
+        Raises ForeignSnapshotError for somebody else's Delta table, NewerSnapshotError for a later contract's commit,
+        and CorruptSnapshotError when it is not whole, belongs elsewhere, or names foreign files.
+        """
         try:
-            found, adds = _actions(data)
+            found, adds = read_entry(data, coordinate)
             if found["protocol"] != PROTOCOL:
                 raise CorruptSnapshotError(f"{coordinate}: the commit is not sealed by Lakemill")
             properties = found["metaData"]["configuration"]
-            _check_ownership(properties, coordinate)
+            if properties["lakemill.coordinate"] != str(coordinate):
+                raise CorruptSnapshotError(f"{coordinate}: the commit belongs to {properties['lakemill.coordinate']}")
             provenance = _provenance(properties)
             return cls(
                 coordinate=coordinate,
@@ -161,19 +171,35 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _actions(data: bytes) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Split a log entry into its single actions by kind, and its files. Raises ValueError for any other action."""
-    single: dict[str, Any] = {}
-    adds: list[dict[str, Any]] = []
-    for line in data.splitlines():
-        ((kind, body),) = loads(line).items()
-        if kind == "add":
-            adds.append(body)
-        elif kind in _SINGLE_ACTIONS and kind not in single:
-            single[kind] = body
-        else:
-            raise ValueError(f"action {str(kind)[:40]!r} has no place in a sealed commit")
-    return single, adds
+def properties_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a commit's ``metaData.configuration``: every value is text, some of it JSON."""
+    model = Provenance.model_json_schema()
+    required = {name for name, field in Provenance.model_fields.items() if name not in _OPTIONAL}
+    properties = {f"lakemill.{name}": _property_schema(name, schema) for name, schema in model["properties"].items()}
+    fixed = {
+        "delta.appendOnly": {"const": "true"},
+        VERSION_PROPERTY: {"const": str(STORAGE_CONTRACT_VERSION)},
+        "lakemill.coordinate": {"type": "string", "description": "entity_id/data_version/dataset"},
+    }
+    return {
+        "title": "SnapshotProperties",
+        "description": "metaData.configuration of a commit, storage contract 1.",
+        "type": "object",
+        "properties": fixed | properties,
+        "required": [*fixed, *sorted(f"lakemill.{name}" for name in required)],
+        "additionalProperties": {"type": "string"},
+        "$defs": model["$defs"],
+    }
+
+
+def _property_schema(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    if name in _JSON_FIELDS:
+        content = {key: value for key, value in schema.items() if key != "title"}
+        return {"type": "string", "contentMediaType": "application/json", "contentSchema": content}
+    variants = schema.get("anyOf", [schema])
+    (told,) = [variant for variant in variants if variant["type"] != "null"]
+    rules = {key: value for key, value in told.items() if key in {"format", "pattern"}}
+    return {"type": "string", **({"pattern": "^[0-9]+$"} if told["type"] == "integer" else rules)}
 
 
 def _properties(provenance: Provenance) -> dict[str, str]:
@@ -190,14 +216,6 @@ def _provenance(properties: dict[str, str]) -> Provenance:
     return Provenance.model_validate(
         {name: loads(text.encode()) if text and name in _JSON_FIELDS else text for name, text in known.items()}
     )
-
-
-def _check_ownership(properties: dict[str, str], coordinate: Coordinate) -> None:
-    version = properties["lakemill.contract_version"]
-    if version != str(STORAGE_CONTRACT_VERSION):
-        raise CorruptSnapshotError(f"{coordinate}: written by storage contract {version}; upgrade to read it")
-    if properties["lakemill.coordinate"] != str(coordinate):
-        raise CorruptSnapshotError(f"{coordinate}: the commit belongs to {properties['lakemill.coordinate']}")
 
 
 def _files(adds: list[dict[str, Any]], token: str) -> list[DataFile]:
@@ -219,4 +237,5 @@ def _file(add: dict[str, Any], token: str) -> DataFile:
         null_counts=stats["nullCount"],
         min_values=stats["minValues"],
         max_values=stats["maxValues"],
+        etag=add.get("tags", {}).get(_ETAG_TAG),
     )

@@ -70,6 +70,11 @@ class Coordinate:
         return cls(*parts)
 
 
+def execution_of(token: str) -> str:
+    """Return the id of the process, or of the operator's run, that a token names."""
+    return token[:36]
+
+
 def new_token(execution_id: str, attempt: int) -> str:
     """Name a folder that no other execution will ever use: ``{process or run}-{attempt}-{64 random bits}``."""
     return f"{execution_id}-{attempt}-{secrets.token_hex(8)}"

@@ -11,14 +11,28 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from contracts.identity import SafeId, SafeName
+from contracts.sources import Source
 from contracts.strict_json import canonical
 
 CONTRACT_VERSION: Literal[1] = 1
 MAX_BODY_BYTES = 64 * 1024
+MAX_BATCH = 1000
+MAX_BATCH_BYTES = 4 * 1024 * 1024
 DEFAULT_DEADLINE_SECONDS = 604_800
+
+IdempotencyKey = Annotated[str, StringConstraints(strict=True, pattern=r"^[\x21-\x7e]{1,255}$")]
 
 Memory = Annotated[str, StringConstraints(strict=True, pattern=r"^[1-9][0-9]{0,5}[mg]$")]
 """A JVM heap size: ``512m``, ``16g``."""
@@ -26,6 +40,16 @@ Memory = Annotated[str, StringConstraints(strict=True, pattern=r"^[1-9][0-9]{0,5
 
 def _megabytes(memory: str) -> int:
     return int(memory[:-1]) * (1024 if memory.endswith("g") else 1)
+
+
+def _one_line(value: str) -> str:
+    # URL parsers drop these silently, so two readers could see two addresses.
+    if re.search(r"[^\x21-\x7e]|\\", value):
+        raise ValueError("must be visible ASCII without spaces or backslashes")
+    return value
+
+
+CallbackUrl = Annotated[str, StringConstraints(max_length=2048), AfterValidator(_one_line)]
 
 
 class _Strict(BaseModel):
@@ -85,9 +109,7 @@ class ProcessRequest(_Strict):
     entity_id: SafeId = Field(description="The customer, site or account.")
     data_version: SafeId = Field(description="The version of the data.")
     action: SafeName = Field(validation_alias=AliasChoices("action", "action_type"), description="A published action.")
-    callback_url: Annotated[str, StringConstraints(max_length=2048)] | None = Field(
-        None, description="Where the signed callback goes; https, public."
-    )
+    callback_url: CallbackUrl | None = Field(None, description="Where the signed callback goes; https, public.")
     resource_profile: SafeName | ResourceProfile | None = Field(
         None, description="A profile's name or its figures; by default the action's own."
     )
@@ -96,14 +118,6 @@ class ProcessRequest(_Strict):
     priority: int = Field(0, ge=-10, le=10)
     deadline_seconds: int = Field(DEFAULT_DEADLINE_SECONDS, ge=60, le=2_592_000)
     action_digest: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
-
-    @field_validator("callback_url")
-    @classmethod
-    def _one_line(cls, value: str | None) -> str | None:
-        # URL parsers drop these silently, so two readers could see two addresses.
-        if value is not None and re.search(r"[^\x21-\x7e]|\\", value):
-            raise ValueError("must be visible ASCII without spaces or backslashes")
-        return value
 
     @field_validator("params")
     @classmethod
@@ -121,6 +135,41 @@ class ProcessRequest(_Strict):
         Defaults are left out: a field that a later version adds does not change the hash of what waits already.
         """
         return hashlib.sha256(canonical(self.model_dump(mode="json", exclude_defaults=True))).hexdigest()
+
+
+class Registration(_Strict):
+    """Publish files from outside as a snapshot: they are read, held to the dataset's schema and checks, and copied."""
+
+    entity_id: SafeId = Field(description="The customer, site or account.")
+    data_version: SafeId = Field(description="The version of the data.")
+    dataset: SafeName = Field(description="A dataset that an action makes of one delivery.")
+    source: Source | None = Field(
+        None, description="The folder that the files lie in; by default where they are delivered to."
+    )
+    callback_url: CallbackUrl | None = Field(None, description="Where the signed callback goes; https, public.")
+    priority: int = Field(0, ge=-10, le=10)
+    deadline_seconds: int = Field(DEFAULT_DEADLINE_SECONDS, ge=60, le=2_592_000)
+
+    def request(self, action: str) -> ProcessRequest:
+        """Return it as a request of the action that makes the dataset."""
+        facts = self.model_dump(exclude={"dataset", "source"})
+        return ProcessRequest(**facts, action=action, params={"source": self.source} if self.source else {})
+
+
+class BatchItem(ProcessRequest):
+    """One submission of many."""
+
+    idempotency_key: IdempotencyKey | None = Field(None, description="As the header of a single submit.")
+
+    def request(self) -> ProcessRequest:
+        """Return it as a request of its own."""
+        return ProcessRequest.model_validate(self.model_dump(include=set(ProcessRequest.model_fields)))
+
+
+class Batch(_Strict):
+    """Many submissions; each is judged alone."""
+
+    processes: list[BatchItem] = Field(min_length=1, max_length=MAX_BATCH)
 
 
 class ReleaseRecord(ProcessRequest):

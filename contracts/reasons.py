@@ -17,7 +17,10 @@ class ReasonCode(StrEnum):
     CHECK_FAILED = "check_failed"
     INPUT_MISSING = "input_missing"
     INPUT_CORRUPT = "input_corrupt"
+    INPUT_TOO_LARGE = "input_too_large"
+    """Packed files that unpack to more than the deployment allows."""
     VERSION_ALREADY_PUBLISHED = "version_already_published"
+    VERSION_RETIRED = "version_retired"
     DEADLINE_PASSED = "deadline_passed"
     # Next attempt, up to the limit.
     RUN_DIED = "run_died"
@@ -29,6 +32,7 @@ class ReasonCode(StrEnum):
     COMMIT_REFUSED = "commit_refused"
     OUT_OF_MEMORY = "out_of_memory"
     """One profile up, where there is a larger one."""
+    DISK_FULL = "disk_full"
     IMAGE_UNAVAILABLE = "image_unavailable"
     QUOTA_EXCEEDED = "quota_exceeded"
     POD_REFUSED = "pod_refused"
@@ -45,7 +49,9 @@ _FINAL = frozenset(
         ReasonCode.CHECK_FAILED,
         ReasonCode.INPUT_MISSING,
         ReasonCode.INPUT_CORRUPT,
+        ReasonCode.INPUT_TOO_LARGE,
         ReasonCode.VERSION_ALREADY_PUBLISHED,
+        ReasonCode.VERSION_RETIRED,
         ReasonCode.DEADLINE_PASSED,
     }
 )

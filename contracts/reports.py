@@ -2,7 +2,7 @@
 
 GET  /internal/v1/launches/{launch_id}   → LaunchMembers
 POST /v1/processes/callback              Report → ReportAnswer, or 409 attempt_superseded / permit_held /
-                                         commit_outlives_permit
+                                         commit_outlives_permit / version_retired
 """
 
 from datetime import datetime
@@ -20,8 +20,14 @@ REPORT_PATH = "/v1/processes/callback"
 LAUNCH_PATH = "/internal/v1/launches"
 ACTIONS_PATH = "/internal/v1/actions"
 
+MOST_WEIGHT = 1000
+"""Of an action's input: see ``ActionEntry``."""
+
 COMMIT_DELIVERY_SECONDS = 10
 """How long a run's host goes on delivering a commit that it began to send in time; then it hangs up."""
+
+MAX_RUN_SECONDS = 6 * 3600
+"""Run monitoring ends a run after this time, whoever started it."""
 
 Token = Annotated[str, StringConstraints(strict=True, pattern=TOKEN_PATTERN.pattern.replace(r"\Z", "$"))]
 
@@ -61,6 +67,8 @@ class Event(StrEnum):
     """Asks for the permit; ``token`` and ``commit_expires_at`` are required. 409 means do not commit."""
     SUCCEEDED = "succeeded"
     """A hint from any attempt: the control plane reads the commit."""
+    WAITING = "waiting"
+    """The run was launched and its pod does not start; ``reason``, which is required, says why. It may still start."""
     FAILED = "failed"
     """Counts from the current attempt only; ``reason`` is required."""
     PUBLISHED = "published"
@@ -84,6 +92,8 @@ class Report(_Frozen):
     dataset: SafeName | None = None
     stages: dict[str, datetime] = Field(default_factory=dict)
     """Stage name (contracts.storage.STAGES) → when it was reached."""
+    resources: dict[str, Any] = Field(default_factory=dict)
+    """With FAILED: the profile that was ``granted``, and what was used until then; a commit tells its own."""
 
 
 class ReportAnswer(_Frozen):
@@ -106,6 +116,10 @@ class ActionEntry(_Frozen):
     """Spark DDL."""
     params_schema: dict[str, Any]
     profile: str
+    weight: float = Field(1.0, gt=0, le=MOST_WEIGHT)
+    """How much heap the action wants for a byte of input (docs/profiles.md)."""
+    registers: bool = False
+    """It makes its dataset of one delivery and nothing else: ``POST /v1/snapshots`` asks for it by the dataset."""
 
 
 class Catalogue(_Frozen):

@@ -2,24 +2,57 @@
 
     {entity_id}/{data_version}/{dataset}/{token}/part-….parquet
     {entity_id}/{data_version}/{dataset}/_delta_log/00000000000000000000.json
+    _lakemill/retired/{entity_id}/{data_version}/{dataset}.json
 
 Keys are relative to the lake's root. Only this module makes them.
+
+SnapshotError
+├── MissingSnapshotError         nothing is published there
+├── RetiredSnapshotError         it was, and was retired for ever
+└── CorruptSnapshotError         something lies there that cannot be read as this contract says
+    ├── ForeignSnapshotError     somebody else's Delta table
+    └── NewerSnapshotError       written by a later contract
 """
 
-from contracts.identity import TOKEN_PATTERN, Coordinate
+from contracts.identity import TOKEN_PATTERN, Coordinate, safe_id
 from contracts.problems import LakemillError
 
 STORAGE_CONTRACT_VERSION = 1
 MAX_FILES = 100_000
 MAX_KEY_BYTES = 1024
+RETIRED_PREFIX = "_lakemill/retired/"
+"""The folder of the tombstones; no entity_id begins with an underscore."""
+_LOG_NAME = "_delta_log"
+_COMMIT_NAME = f"{_LOG_NAME}/{0:020d}.json"
+_SUCCESS_NAME = "_SUCCESS"
 
 STAGES = ("run_started", "inputs_resolved", "spark_ready", "executors_ready", "written", "audited")
 """What a run has reached before its commit, in order; ``executors_ready`` only where executors are processes of their
 own. The control plane adds the stages it sees itself."""
 
 
-class CorruptSnapshotError(LakemillError):
-    """A commit, or a file it names, is not what the storage contract says."""
+class SnapshotError(LakemillError):
+    """The root: what lies at a coordinate cannot be read as a snapshot."""
+
+
+class MissingSnapshotError(SnapshotError):
+    """Nothing is published at the coordinate. Check its spelling: ``lakemill snapshots ls`` shows what there is."""
+
+
+class RetiredSnapshotError(SnapshotError):
+    """What was published at the coordinate was retired, for ever. Read another data version."""
+
+
+class CorruptSnapshotError(SnapshotError):
+    """A commit, a tombstone, or a file, is not what the storage contract says. ``lakemill snapshots verify`` tells."""
+
+
+class ForeignSnapshotError(CorruptSnapshotError):
+    """A Delta table lies there that Lakemill did not write. Move it: the coordinate is not its place."""
+
+
+class NewerSnapshotError(CorruptSnapshotError):
+    """A later storage contract has written it. Upgrade Lakemill; the snapshot is sound for whoever knows that one."""
 
 
 def dataset_prefix(coordinate: Coordinate) -> str:
@@ -29,7 +62,35 @@ def dataset_prefix(coordinate: Coordinate) -> str:
 
 def commit_key(coordinate: Coordinate) -> str:
     """Return the key whose existence is the snapshot."""
-    return f"{dataset_prefix(coordinate)}_delta_log/{0:020d}.json"
+    return f"{dataset_prefix(coordinate)}{_COMMIT_NAME}"
+
+
+def committed_at_key(key: str) -> Coordinate | None:
+    """Return the coordinate whose commit lies at ``key``; None for every other key."""
+    place, separator, rest = key.partition(f"/{_COMMIT_NAME}")
+    return _coordinate(place) if separator and not rest else None
+
+
+def tombstone_key(coordinate: Coordinate) -> str:
+    """Return the key whose existence says that the coordinate was retired for ever."""
+    return f"{RETIRED_PREFIX}{coordinate}.json"
+
+
+def retired_at_key(key: str) -> Coordinate | None:
+    """Return the coordinate whose tombstone lies at ``key``; None for every other key."""
+    if not key.startswith(RETIRED_PREFIX) or not key.endswith(".json"):
+        return None
+    return _coordinate(key.removeprefix(RETIRED_PREFIX).removesuffix(".json"))
+
+
+def place_prefix(entity_id: str | None = None, data_version: str | None = None) -> str:
+    """Return what the keys of an entity, or of one of its versions, begin with; of everything without either."""
+    return "".join(f"{safe_id(part)}/" for part in (entity_id, data_version) if part is not None)
+
+
+def log_prefix(coordinate: Coordinate) -> str:
+    """Return the folder of the Delta log, ending in a slash; it holds the commit and nothing else."""
+    return f"{dataset_prefix(coordinate)}{_LOG_NAME}/"
 
 
 def token_prefix(coordinate: Coordinate, token: str) -> str:
@@ -39,6 +100,25 @@ def token_prefix(coordinate: Coordinate, token: str) -> str:
     return f"{dataset_prefix(coordinate)}{token}/"
 
 
+def success_key(coordinate: Coordinate, token: str) -> str:
+    """Return the key of the marker that a whole token folder has. It is removed before anything else of the folder."""
+    return f"{token_prefix(coordinate, token)}{_SUCCESS_NAME}"
+
+
+def token_at_key(key: str) -> tuple[Coordinate, str] | None:
+    """Return whose token folder ``key`` lies in, or is; None for every other key."""
+    parts = key.split("/", 4)
+    place = _coordinate("/".join(parts[:3]))
+    return (place, parts[3]) if place and len(parts) == 5 and TOKEN_PATTERN.match(parts[3]) else None
+
+
 def landing_prefix(coordinate: Coordinate) -> str:
     """Return the folder, in the landing bucket, that raw files for one coordinate are delivered to."""
     return dataset_prefix(coordinate)
+
+
+def _coordinate(text: str) -> Coordinate | None:
+    try:
+        return Coordinate.parse(text)
+    except ValueError:
+        return None

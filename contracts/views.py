@@ -10,6 +10,7 @@ from contracts.callbacks import Artifact
 from contracts.identity import SafeId, SafeName
 from contracts.messages import Profile, ResourceProfile, RunStatus
 from contracts.reasons import Reason
+from contracts.reports import ActionEntry
 from contracts.states import State
 
 MAX_PAGE = 200
@@ -31,6 +32,21 @@ class Accepted(_Frozen):
     accepted_at: datetime
     deadline_at: datetime
     links: dict[str, str]
+
+
+class BatchResult(_Frozen):
+    """What became of one submission of many: a process, or the problem document of its refusal."""
+
+    status: int
+    """As the HTTP status of a single submit."""
+    process: Accepted | None = None
+    problem: dict[str, Any] | None = None
+
+
+class BatchAnswer(_Frozen):
+    """The answer to a batch, in its order."""
+
+    results: list[BatchResult]
 
 
 class TimelineEntry(_Frozen):
@@ -71,6 +87,61 @@ class CallbackStatus(_Frozen):
     delivered_at: datetime | None
 
 
+class ResolvedInput(_Frozen):
+    """Where an input is read from."""
+
+    entity_id: str
+    data_version: str
+    dataset: str
+
+
+class Preview(_Frozen):
+    """The answer to ``?dry_run=true``: what a submit of the same body would become now."""
+
+    entity_id: str
+    data_version: str
+    dataset: str
+    action: str
+    action_digest: str
+    inputs: dict[str, ResolvedInput]
+    """By name: what the run would read."""
+    profile: GrantedProfile
+    callback_url: str | None
+    """Where the callback would go; null also for our own report address."""
+    deadline_at: datetime
+
+
+class CallbackTry(_Frozen):
+    """One try to deliver a callback. ``status`` is the receiver's, ``error`` our word for what went wrong."""
+
+    at: datetime
+    number: int
+    status: int | None
+    error: str | None
+    next_try_in_seconds: int | None
+
+
+class CallbackLog(CallbackStatus):
+    """One callback of a process, and every try of it."""
+
+    next_try_at: datetime | None
+    """Null once it was delivered or given up."""
+    log: list[CallbackTry]
+
+
+class Callbacks(_Frozen):
+    """The callbacks of one process: its requester's, and those of others who asked for the same."""
+
+    callbacks: list[CallbackLog]
+
+
+class ActionCatalogue(_Frozen):
+    """What can be asked for, and the profiles that can be named."""
+
+    actions: list[ActionEntry]
+    profiles: dict[SafeName, Profile]
+
+
 class RunUnavailable(_Frozen):
     """Dagster's storage could not be read; the process itself is not affected."""
 
@@ -97,6 +168,8 @@ class ProcessView(ProcessSummary):
     """Everything about one process."""
 
     deadline_at: datetime
+    retry_of: UUID | None
+    """The ended process that this one repeats."""
     profile: GrantedProfile
     blocked_by: Blocked | None
     launch_id: UUID | None
@@ -106,6 +179,26 @@ class ProcessView(ProcessSummary):
     """Rows, bytes, files, checks and resources of the snapshot, as its commit tells them."""
     callback: CallbackStatus | None
     timeline: list[TimelineEntry]
+
+
+class SnapshotView(_Frozen):
+    """One published snapshot."""
+
+    entity_id: str
+    data_version: str
+    dataset: str
+    artifact: Artifact
+    process_id: UUID | None
+    """The caller's process that published it; null for an operator's run, and for another tenant's."""
+    retired_at: datetime | None
+    """When it was retired for ever; null while it can be used."""
+
+
+class SnapshotPage(_Frozen):
+    """One page, in the order of the coordinates. ``next_cursor`` is null on the last one."""
+
+    snapshots: list[SnapshotView]
+    next_cursor: str | None
 
 
 class ProcessPage(_Frozen):

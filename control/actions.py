@@ -1,36 +1,65 @@
 """The catalogue: which actions are published, and the named profiles."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
-from sqlalchemy import Text, cast, delete, func, select, update
+from sqlalchemy import Row, Text, bindparam, cast, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.messages import Profile
 from contracts.problems import ProblemError
 from contracts.reports import ActionEntry, Catalogue
+from contracts.views import ActionCatalogue
+from control.recovery.tables import RECOVERING
 from control.tables import actions, profiles
+from control.tenancy.admin_log import note_admin
 
 _CATALOGUE_LOCK = 0x6C616B65_00000003
 
 
-async def publish(conn: AsyncConnection, catalogue: Catalogue) -> None:
-    """Make the catalogue what a code location says it is; what is not listed is withdrawn.
+async def publish(conn: AsyncConnection, new: Catalogue, actor: str) -> None:
+    """Make the catalogue what a code location says it is; what is not listed is withdrawn. A change is logged.
 
     Raises ProblemError (validation_failed) when two actions share a name or a dataset, or a profile is not defined.
     """
-    _check(catalogue)
+    _check(new)
     await conn.execute(select(func.pg_advisory_xact_lock(_CATALOGUE_LOCK)))  # two at once would lock rows crosswise
-    names = [entry.name for entry in catalogue.actions]
+    changes = _changes(await catalogue(conn), new)
+    names = [entry.name for entry in new.actions]
     await conn.execute(update(actions).where(actions.c.name.not_in(names)).values(is_published=0))
-    for entry in sorted(catalogue.actions, key=lambda entry: entry.name):
+    for entry in sorted(new.actions, key=lambda entry: entry.name):
         await _put(conn, entry)
-    await conn.execute(delete(profiles).where(profiles.c.name.not_in(list(catalogue.profiles))))
-    for name, profile in sorted(catalogue.profiles.items()):
+    await conn.execute(delete(profiles).where(profiles.c.name.not_in(list(new.profiles))))
+    for name, profile in sorted(new.profiles.items()):
         row = upsert(profiles).values(name=name, profile=profile.model_dump())
         await conn.execute(row.on_conflict_do_update(index_elements=["name"], set_={"profile": row.excluded.profile}))
+    if any(changes.values()):  # every start of a code location publishes
+        await note_admin(conn, actor, "catalogue_published", None, changes)
+
+
+def _changes(old: ActionCatalogue, new: Catalogue) -> dict[str, Any]:
+    """Return the digests of new and changed actions, and the names of what else is another."""
+    names = {entry.name for entry in new.actions}
+    return {
+        "actions": {entry.name: entry.digest for entry in new.actions if entry not in old.actions},
+        "withdrawn": sorted(entry.name for entry in old.actions if entry.name not in names),
+        "profiles": sorted(
+            name for name in {*old.profiles, *new.profiles} if old.profiles.get(name) != new.profiles.get(name)
+        ),
+    }
+
+
+async def catalogue(conn: AsyncConnection) -> ActionCatalogue:
+    """Return every published action, by name, and every profile."""
+    entries = await conn.execute(select(actions.c.entry).where(actions.c.is_published == 1).order_by(actions.c.name))
+    named = await conn.execute(select(profiles.c.name, profiles.c.profile).order_by(profiles.c.name))
+    return ActionCatalogue(
+        actions=[ActionEntry.model_validate(entry) for entry in entries.scalars()],
+        profiles={name: Profile.model_validate(figures) for name, figures in named},
+    )
 
 
 async def published(conn: AsyncConnection, name: str) -> ActionEntry | None:
@@ -40,6 +69,17 @@ async def published(conn: AsyncConnection, name: str) -> ActionEntry | None:
     return None if entry is None else ActionEntry.model_validate(entry)
 
 
+async def registering(conn: AsyncConnection, dataset: str) -> str:
+    """Return the published action that makes ``dataset`` of one delivery. Raises ProblemError (unknown_action)."""
+    query = select(actions.c.name).where(
+        actions.c.dataset == dataset, actions.c.is_published == 1, actions.c.entry["registers"].as_boolean()
+    )
+    name: str | None = await conn.scalar(query)
+    if name is None:
+        raise ProblemError("unknown_action", f"no published action makes {dataset!r} of files from outside")
+    return name
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
     """A published action with the profile that was asked for (None: no such profile), at the database's time."""
@@ -47,21 +87,31 @@ class Offer:
     action: ActionEntry
     profile: Profile | None
     at: datetime
+    is_recovering: bool
+    """Nothing may be accepted now: the control plane is being rebuilt."""
+    named: Mapping[str, Any]
+    """The figures of every named profile."""
+
+    @classmethod
+    def of(cls, row: Row[Any]) -> Self:
+        """Read a row of ``OFFER``."""
+        figures = None if row.profile is None else Profile.model_validate(row.profile)
+        return cls(ActionEntry.model_validate(row.entry), figures, row.at, row.is_recovering, row.named or {})
 
 
-async def offer(conn: AsyncConnection, name: str, profile: str | None) -> Offer | None:
-    """Return the published action called ``name`` with ``profile``, or else its own; None when there is no action."""
-    wanted = func.coalesce(cast(profile, Text), actions.c.entry["profile"].astext)
-    query = (
-        select(actions.c.entry, profiles.c.profile, func.now().label("at"))
-        .outerjoin(profiles, profiles.c.name == wanted)
-        .where(actions.c.name == name, actions.c.is_published == 1)
+_NAMED = select(func.jsonb_object_agg(profiles.c.name, profiles.c.profile)).scalar_subquery()
+_asked = profiles.alias("asked")
+OFFER = (
+    select(
+        *(actions.c.entry, _asked.c.profile, func.now().label("at"), RECOVERING.label("is_recovering")),
+        _NAMED.label("named"),
     )
-    row = (await conn.execute(query)).one_or_none()
-    if row is None:
-        return None
-    figures = None if row.profile is None else Profile.model_validate(row.profile)
-    return Offer(ActionEntry.model_validate(row.entry), figures, row.at)
+    .outerjoin(
+        _asked, _asked.c.name == func.coalesce(cast(bindparam("profile"), Text), actions.c.entry["profile"].astext)
+    )
+    .where(actions.c.name == bindparam("action"), actions.c.is_published == 1)
+)
+"""The published ``action`` with the ``profile`` that is asked for, or else (None) its own; no row: no such action."""
 
 
 async def _put(conn: AsyncConnection, entry: ActionEntry) -> None:

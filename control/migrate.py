@@ -4,8 +4,6 @@ Everything happens in one transaction under an advisory lock: two at once are sa
 """
 
 import asyncio
-import base64
-import secrets
 from pathlib import Path
 
 import structlog
@@ -16,6 +14,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.tenancy import DEFAULT_TENANT
+from control.callbacks.webhook_secrets import new_secret
 from control.tables import tenants
 from resources.database import Database
 from resources.settings import control_settings
@@ -48,8 +47,8 @@ def _upgrade(connection: Connection) -> None:
 
 
 async def _ensure_tenant(conn: AsyncConnection, tenant: str) -> None:
-    secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
-    await conn.execute(upsert(tenants).values(id=tenant, webhook_secret=secret).on_conflict_do_nothing())
+    row = upsert(tenants).values(id=tenant, webhook_secret=new_secret())
+    await conn.execute(row.on_conflict_do_nothing())
 
 
 async def _main() -> None:

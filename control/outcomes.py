@@ -7,33 +7,28 @@ no waiting can exclude (docs/decisions/0008-the-commit-and-its-permit.md) is tol
 """
 
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import RowMapping, func, or_, select, update
+from sqlalchemy import RowMapping, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.reasons import Reason, ReasonCode
-from contracts.reports import COMMIT_DELIVERY_SECONDS
-from contracts.states import ACTIVE, State
+from contracts.states import State
 from contracts.storage import CorruptSnapshotError
+from contracts.tenancy import TenantLimits
 from contracts.views import GrantedProfile
 from control.profiles import after_out_of_memory
+from control.rules.endings import End, by_commit, by_decision, is_due, is_open, next_delay
 from control.snapshots import CommitReader, Published, coordinate_of, read_commit, record
-from control.tables import process_events, processes
+from control.tables import process_events, processes, tenants
 from control.transitions import lock, move, next_attempt, note
 from resources.database import Database
 from resources.lake import LakeError
 from resources.settings import ControlSettings
 
 log = structlog.get_logger(__name__)
-
-BACKOFF_SECONDS = (5, 30, 180, 600)
-"""After the first failed attempt, the second, …; the last one repeats."""
-OUTAGE_BACKOFF_SECONDS = (60, 300, 600)
-"""The same when the cluster could not be asked: its outage holds all processes up alike, and is waited out."""
 
 
 async def settle_by_commit(db: Database, lake: CommitReader, process_id: UUID) -> bool:
@@ -60,8 +55,7 @@ async def settle_by_commit(db: Database, lake: CommitReader, process_id: UUID) -
     is_ours = found.commit.provenance.process_id == process_id
     async with db.transaction() as conn:
         await record(conn, found)
-        moved = await (_succeed if is_ours else _refuse)(conn, process_id, found)
-        if is_ours and moved is None:
+        if await _end(conn, process_id, by_commit(row, found), "commit") is None and is_ours:
             await _note_after_the_end(conn, process_id, found)
     return True
 
@@ -90,10 +84,11 @@ async def end_attempt(
             return
         said = {"reason": reason.model_dump(mode="json"), **(detail or {})}
         await note(conn, row, kind="attempt_failed", actor=actor, detail=said)
-        if reason.is_retriable and attempt < settings.max_attempts:
+        delay = next_delay(attempt, reason, settings.max_attempts)
+        if delay is not None:
             if reason.code is ReasonCode.OUT_OF_MEMORY:
                 await _enlarge(conn, row)
-            await next_attempt(conn, process_id, attempt, reason=reason, delay=backoff(attempt, reason), actor=actor)
+            await next_attempt(conn, process_id, attempt, reason=reason, delay=delay, actor=actor)
             return
         await _decide(conn, row, State.FAILED, reason, actor)
     await _finish_now(db, lake, process_id, settings)
@@ -113,12 +108,17 @@ async def end_process(
 
     The first decision stays; a commit that appears before it takes effect wins. Never raises LakeError.
     """
+    if await decide_end(db, process_id, state, reason, actor):
+        await _finish_now(db, lake, process_id, settings)
+
+
+async def decide_end(db: Database, process_id: UUID, state: State, reason: Reason | None, actor: str) -> bool:
+    """Decide how a process ends, and leave the rest to the reconciler; returns whether that was still open."""
     async with db.transaction() as conn:
         row = await _still_open(conn, process_id)
-        if row is None:
-            return
-        await _decide(conn, row, state, reason, actor)
-    await _finish_now(db, lake, process_id, settings)
+        if row is not None:
+            await _decide(conn, row, state, reason, actor)
+    return row is not None
 
 
 async def finish_pending(db: Database, lake: CommitReader, process_id: UUID, *, settings: ControlSettings) -> bool:
@@ -135,28 +135,19 @@ async def finish_pending(db: Database, lake: CommitReader, process_id: UUID, *, 
     async with db.transaction() as conn:
         row = await _due(conn, process_id, settings)
         if row is not None:
-            ending = row["ending"]
-            columns = {"reason": ending["reason"]}
-            detail = {"reason": ending["reason"]}
-            await move(conn, process_id, State(ending["state"]), actor=ending["actor"], detail=detail, columns=columns)
+            await _end(conn, process_id, by_decision(row), row["ending"]["actor"])
     return True
-
-
-def backoff(attempt: int, reason: Reason) -> timedelta:
-    """Return how long after the failure of ``attempt`` (1, 2, …) the next one may be released."""
-    steps = OUTAGE_BACKOFF_SECONDS if reason.code is ReasonCode.CLUSTER_UNAVAILABLE else BACKOFF_SECONDS
-    return timedelta(seconds=steps[min(attempt, len(steps)) - 1])
 
 
 async def _still_open(conn: AsyncConnection, process_id: UUID) -> RowMapping | None:
     row = await lock(conn, process_id)
-    if row is None or State(row["state"]).is_terminal or row["ending"] is not None:
-        return None
-    return row
+    return row if is_open(row) else None
 
 
 async def _enlarge(conn: AsyncConnection, row: RowMapping) -> None:
-    profile = await after_out_of_memory(conn, GrantedProfile.model_validate(row["profile"]))
+    limits = await conn.scalar(select(tenants.c.limits).where(tenants.c.id == row["tenant_id"]))
+    bounds = TenantLimits.model_validate(limits).profile
+    profile = await after_out_of_memory(conn, GrantedProfile.model_validate(row["profile"]), bounds)
     change = update(processes).where(processes.c.id == row["id"])
     await conn.execute(change.values(profile=profile.model_dump(mode="json")))
 
@@ -170,15 +161,13 @@ async def _decide(conn: AsyncConnection, row: RowMapping, state: State, reason: 
 
 async def _due(conn: AsyncConnection, process_id: UUID, settings: ControlSettings) -> RowMapping | None:
     """Return the locked row of a process that is ending, whose last permit is dead and whose last PUT is delivered."""
-    grace = timedelta(seconds=settings.clock_skew_seconds + COMMIT_DELIVERY_SECONDS)
-    dead = or_(processes.c.permit_until.is_(None), processes.c.permit_until + grace < func.now())
-    query = select(processes).where(
-        processes.c.id == process_id,
-        processes.c.state.in_([state.value for state in ACTIVE]),
-        processes.c.ending.is_not(None),
-        dead,
-    )
-    return (await conn.execute(query.with_for_update())).mappings().one_or_none()
+    query = select(processes, func.now().label("now")).where(processes.c.id == process_id).with_for_update()
+    row = (await conn.execute(query)).mappings().one_or_none()
+    return row if row is not None and is_due(row, row["now"], settings) else None
+
+
+async def _end(conn: AsyncConnection, process_id: UUID, end: End, actor: str) -> RowMapping | None:
+    return await move(conn, process_id, end.state, actor=actor, detail=end.detail, columns=end.columns)
 
 
 async def _settled(db: Database, lake: CommitReader, process_id: UUID) -> bool:
@@ -194,21 +183,6 @@ async def _finish_now(db: Database, lake: CommitReader, process_id: UUID, settin
         await finish_pending(db, lake, process_id, settings=settings)
     except LakeError as error:
         log.warning("end.postponed", process_id=str(process_id), error=str(error))
-
-
-async def _succeed(conn: AsyncConnection, process_id: UUID, found: Published) -> RowMapping | None:
-    origin = found.commit.provenance
-    told = origin.model_dump(mode="json", include={"token", "attempt", "run_id", "checks", "resources", "stages"})
-    detail = {**told, "committed_at": found.artifact.committed_at.isoformat()}
-    columns = {"artifact": found.artifact.model_dump(mode="json"), "reason": None}
-    return await move(conn, process_id, State.SUCCEEDED, actor="commit", detail=detail, columns=columns)
-
-
-async def _refuse(conn: AsyncConnection, process_id: UUID, found: Published) -> RowMapping | None:
-    message = f"{found.artifact.path} was published at {found.artifact.committed_at.isoformat()} by somebody else"
-    reason = Reason(code=ReasonCode.VERSION_ALREADY_PUBLISHED, message=message).model_dump(mode="json")
-    detail = {"reason": reason, "commit_digest": found.artifact.commit_digest}
-    return await move(conn, process_id, State.FAILED, actor="commit", detail=detail, columns={"reason": reason})
 
 
 async def _note_after_the_end(conn: AsyncConnection, process_id: UUID, found: Published) -> None:

@@ -8,15 +8,13 @@ from typing import Any, Protocol
 from uuid import UUID
 
 import structlog
-from sqlalchemy import RowMapping, and_, func, literal, or_, select, tuple_
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import RowMapping, select
 
 from contracts.callbacks import Artifact
 from contracts.messages import RunStatus
 from contracts.problems import ProblemError
 from contracts.states import State
 from contracts.views import (
-    Blocked,
     CallbackStatus,
     GrantedProfile,
     ProcessPage,
@@ -24,15 +22,26 @@ from contracts.views import (
     ProcessView,
     RunUnavailable,
 )
-from control.tables import WAITING_SQL, deliveries, process_events, processes
+from control.releasing.blocking import blocked_by
+from control.tables import deliveries, process_events, processes
+from control.tenancy.ownership import own_process
 from control.timeline import timeline
 from resources.dagster_runs import DagsterRunsUnavailableError
 from resources.database import Database
+from resources.settings import ControlSettings
 
 log = structlog.get_logger(__name__)
 
 RUN_SECONDS = 2.0
 """How long a view waits for Dagster's storage before it says that run status is unavailable."""
+# What _summary reads: a page of requests, of up to 64 KiB each, would be read for nothing.
+_SUMMARY = tuple(
+    processes.c[name]
+    for name in (
+        *("id", "entity_id", "data_version", "action", "dataset"),
+        *("state", "reason", "attempt", "priority", "created_at", "finished_at"),
+    )
+)
 
 
 class RunReader(Protocol):
@@ -43,29 +52,30 @@ class RunReader(Protocol):
         ...
 
 
-async def get(db: Database, runs: RunReader | None, tenant: str, process_id: UUID) -> ProcessView:
+async def get(
+    db: Database, runs: RunReader | None, settings: ControlSettings, tenant: str, process_id: UUID
+) -> ProcessView:
     """Return everything about one process; raises ProblemError (not_found) also for somebody else's."""
     async with db.transaction() as conn:
-        query = select(processes).where(processes.c.id == process_id, processes.c.tenant_id == tenant)
-        row = (await conn.execute(query)).mappings().one_or_none()
-        if row is None:
-            raise ProblemError("not_found", "there is no such process")
+        row = await own_process(conn, tenant, process_id)
         of_process = process_events.c.process_id == process_id
         events = (await conn.execute(select(process_events).where(of_process).order_by(process_events.c.id))).mappings()
         sent = (await conn.execute(select(deliveries).where(deliveries.c.process_id == process_id))).mappings()
         happened, delivered = events.all(), sent.all()
-        blocked = await _blocked(conn, row, [event["kind"] for event in happened if event["attempt"] == row["attempt"]])
+        current = [event for event in happened if event["attempt"] == row["attempt"]]
+        blocked = await blocked_by(conn, row, current, settings.max_in_flight)
     artifact = row["artifact"] and Artifact.model_validate(row["artifact"])
     return ProcessView(
         **_summary(row).model_dump(),
         deadline_at=row["deadline_at"],
+        retry_of=row["retry_of"],
         profile=GrantedProfile.model_validate(row["profile"]),
         blocked_by=blocked,
         launch_id=row["launch_id"],
         run=await _run(runs, row["launch_id"]),
         snapshot=artifact,
         metrics=_metrics(artifact, happened),
-        callback=_callback(delivered),
+        callback=_callback(delivered, row["callback_url"]),
         timeline=timeline(happened),
     )
 
@@ -75,10 +85,10 @@ async def page(
 ) -> ProcessPage:
     """Return the newest processes that match, ``limit`` at most, after ``cursor``.
 
-    ``filters``: column (entity_id, data_version, action, state) → value, None for any.
+    ``filters``: column (entity_id, data_version, action, state, backfill_id) → value, None for any.
     Raises ProblemError (validation_failed) for a cursor that is none.
     """
-    query = select(processes).where(processes.c.tenant_id == tenant)
+    query = select(*_SUMMARY).where(processes.c.tenant_id == tenant)
     for column, value in filters.items():
         if value is not None:
             query = query.where(processes.c[column] == value)
@@ -107,31 +117,6 @@ def _summary(row: RowMapping) -> ProcessSummary:
     )
 
 
-async def _blocked(conn: AsyncConnection, row: RowMapping, kinds: list[str]) -> Blocked | None:
-    if row["ending"] is not None:
-        return Blocked(code="permit_live", message="ends as soon as no commit can appear any more")
-    if row["state"] == State.QUEUED:
-        return Blocked(code="waiting_for_run", message="handed to Dagster's run queue")
-    if row["state"] != State.ACCEPTED:
-        return None
-    if "deferred" in kinds:
-        return Blocked(code="action_not_deployed", message="no code location offers this action's code")
-    if row["released_at"] is not None:
-        return Blocked(code="waiting_for_sensor", message="released; the sensor has not taken it in yet")
-    position = await _ahead(conn, row)
-    return Blocked(code="waiting_for_release", message=f"not before {row['not_before'].isoformat()}", position=position)
-
-
-async def _ahead(conn: AsyncConnection, row: RowMapping) -> int:
-    """Return how many of the tenant's own processes are released before this one: the order is control.release's."""
-    mine = processes.c
-    older = tuple_(mine.created_at, mine.id) < tuple_(literal(row["created_at"]), literal(row["id"]))
-    sooner = or_(mine.priority > row["priority"], and_(mine.priority == row["priority"], older))
-    is_ready = (WAITING_SQL, mine.not_before <= func.now(), mine.ending.is_(None))
-    count = select(func.count()).where(mine.tenant_id == row["tenant_id"], *is_ready, sooner)
-    return (await conn.execute(count)).scalar_one()
-
-
 async def _run(runs: RunReader | None, launch_id: UUID | None) -> RunStatus | RunUnavailable | None:
     if launch_id is None:
         return None
@@ -152,10 +137,11 @@ def _metrics(artifact: Artifact | None, events: Sequence[RowMapping]) -> dict[st
     return {**sizes, "checks": told.get("checks", []), "resources": told.get("resources", {})}
 
 
-def _callback(delivered: Sequence[RowMapping]) -> CallbackStatus | None:
-    if not delivered:
+def _callback(delivered: Sequence[RowMapping], url: str | None) -> CallbackStatus | None:
+    """Return how the requester's own stands; those of others are in the callbacks' log."""
+    row = next((each for each in delivered if each["url"] == url), None)
+    if row is None:
         return None
-    row = delivered[0]
     names = set(CallbackStatus.model_fields) - {"webhook_id"}
     return CallbackStatus(webhook_id=row["id"], **{name: row[name] for name in names})
 

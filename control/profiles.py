@@ -6,14 +6,16 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.messages import Profile
+from contracts.tenancy import ProfileBounds
 from contracts.views import GrantedProfile
 from control.tables import profiles
 
 
-async def after_out_of_memory(conn: AsyncConnection, profile: GrantedProfile) -> GrantedProfile:
-    """Return the grant with the memory of one profile up, or the same when no published profile has more."""
+async def after_out_of_memory(conn: AsyncConnection, profile: GrantedProfile, bounds: ProfileBounds) -> GrantedProfile:
+    """Return the grant with the memory of one profile up; the same when none has more, or not within ``bounds``."""
     rows = await conn.execute(select(profiles.c.name, profiles.c.profile))
-    return one_up(profile, {name: Profile.model_validate(figures) for name, figures in rows})
+    larger = one_up(profile, {name: Profile.model_validate(figures) for name, figures in rows})
+    return profile if bounds.broken_by(larger.granted) else larger
 
 
 def one_up(profile: GrantedProfile, named: Mapping[str, Profile]) -> GrantedProfile:

@@ -4,7 +4,6 @@ Every event may come twice, late, or from an attempt that nobody waits for any m
 answer 409 then; the two outcomes are always taken in and only count for what they can prove.
 """
 
-from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -21,7 +20,9 @@ from contracts.states import State
 from contracts.storage import CorruptSnapshotError
 from contracts.views import GrantedProfile
 from control.outcomes import end_attempt, settle_by_commit
-from control.snapshots import CommitReader, read_commit, record
+from control.rules.gates import counts, must_start, permit, wanted
+from control.schema import Row
+from control.snapshots import CommitReader, coordinate_of, known, read_commit, record, refuse_retired
 from control.tables import launches, processes
 from control.transitions import lock, move, note
 from resources.database import Database
@@ -42,13 +43,14 @@ async def launch_members(db: Database, launch_id: UUID) -> LaunchMembers:
         rows = (await conn.execute(wanted)).mappings().all()
         if not rows and not await conn.scalar(select(func.count()).where(launches.c.launch_id == launch_id)):
             raise ProblemError("not_found", f"there is no launch {launch_id}")
-    return LaunchMembers(launch_id=launch_id, members=[_member(row) for row in rows])
+    return LaunchMembers(launch_id=launch_id, members=[member_of(row) for row in rows])
 
 
 async def receive(db: Database, lake: CommitReader, report: Report, settings: ControlSettings) -> ReportAnswer:
     """Take in one report.
 
-    Raises ProblemError: attempt_superseded, permit_held, commit_outlives_permit, not_found, validation_failed.
+    Raises ProblemError: attempt_superseded, permit_held, commit_outlives_permit, version_retired, not_found,
+    validation_failed.
     """
     if report.event is Event.PUBLISHED:
         await _published(db, lake, report)
@@ -59,6 +61,9 @@ async def receive(db: Database, lake: CommitReader, report: Report, settings: Co
         case Event.STARTED:
             async with db.transaction() as conn:
                 await _started(conn, process_id, attempt, report)
+        case Event.WAITING:
+            async with db.transaction() as conn:
+                await _waiting(conn, process_id, attempt, report)
         case Event.COMMITTING:
             async with db.transaction() as conn:
                 return await _committing(conn, process_id, attempt, report, settings)
@@ -70,64 +75,39 @@ async def receive(db: Database, lake: CommitReader, report: Report, settings: Co
 
 
 async def _started(conn: AsyncConnection, process_id: UUID, attempt: int, report: Report) -> None:
-    row = await _wanted(conn, process_id, attempt)
-    if row["state"] == State.RUNNING:
-        # A second run of the same launch may only stop: the first one may be alive, and if not, a new attempt follows.
-        _must_be_the_run(row, report)
+    row = wanted(await lock(conn, process_id), process_id, attempt)
+    if not must_start(row, report):
         return
     columns = {"run_id": report.run_id}
     detail = {"run_id": report.run_id, "reported_at": report.at.isoformat()}
     actor = f"run:{report.run_id}"
-    if row["state"] != State.QUEUED or not await move(
-        conn, process_id, State.RUNNING, actor=actor, attempt=attempt, detail=detail, columns=columns
-    ):
-        raise ProblemError("attempt_superseded", f"the process is {row['state']}")
+    await move(conn, process_id, State.RUNNING, actor=actor, attempt=attempt, detail=detail, columns=columns)
+
+
+async def _waiting(conn: AsyncConnection, process_id: UUID, attempt: int, report: Report) -> None:
+    """Note why the attempt's run has not started, unless it has."""
+    reason: Reason = _required(report, "reason")
+    row = wanted(await lock(conn, process_id), process_id, attempt)
+    if row["state"] == State.QUEUED:
+        detail = {"run_id": report.run_id, "reason": reason.model_dump(mode="json")}
+        await note(conn, row, kind=Event.WAITING, actor=f"run:{report.run_id}", detail=detail)
 
 
 async def _committing(
     conn: AsyncConnection, process_id: UUID, attempt: int, report: Report, settings: ControlSettings
 ) -> ReportAnswer:
-    """Give the permit: one live at a time per process, never prolonged, never for a commit that would outlive it."""
     token = _required(report, "token")
-    row = await _wanted(conn, process_id, attempt)
-    if row["state"] != State.RUNNING:
-        raise ProblemError("attempt_superseded", f"the process is {row['state']}")
-    _must_be_the_run(row, report)
-    if row["permit_token"] == token:
-        _refuse_a_longer_commit(report, row["permit_until"], settings)
-        return ReportAnswer(permit_until=row["permit_until"])
+    row = wanted(await lock(conn, process_id), process_id, attempt)
     now = (await conn.execute(select(func.now()))).scalar_one()
-    _refuse_while_held(row, now, settings)
-    permit_until = now + timedelta(seconds=settings.permit_seconds)
-    _refuse_a_longer_commit(report, permit_until, settings)
-    grant = update(processes).where(processes.c.id == process_id)
-    await conn.execute(grant.values(permit_token=token, permit_until=permit_until))
-    detail = {"token": token, "permit_until": permit_until.isoformat(), "stages": _stages(report)}
-    await note(conn, row, kind="committing", actor=f"run:{report.run_id}", detail=detail)
-    return ReportAnswer(permit_until=permit_until)
-
-
-def _refuse_while_held(row: RowMapping, now: datetime, settings: ControlSettings) -> None:
-    if row["permit_until"] is None:
-        return
-    over = row["permit_until"] + timedelta(seconds=settings.clock_skew_seconds)
-    if now < over:
-        wait = round((over - now).total_seconds(), 1)
-        raise ProblemError("permit_held", f"another attempt may commit for {wait} s more", retry_after=wait)
-
-
-def _refuse_a_longer_commit(report: Report, permit_until: datetime, settings: ControlSettings) -> None:
-    """The store obeys the presigned time and we the permit's: a commit may not be valid when its permit is over."""
-    expires_at = report.commit_expires_at
-    if expires_at is None:
-        raise ProblemError("commit_outlives_permit", "the report does not say until when its commit is valid")
-    over = permit_until + timedelta(seconds=settings.clock_skew_seconds)
-    if expires_at > over:
-        said = f"the commit is valid until {expires_at.isoformat()}, its permit until {permit_until.isoformat()}"
-        raise ProblemError(
-            "commit_outlives_permit",
-            f"{said}; is LAKEMILL_PERMIT_SECONDS one on both planes, and are the clocks in step?",
-        )
+    given = permit(row, report, now, settings)
+    for place, snapshot in (await known(conn, [coordinate_of(row)])).items():
+        refuse_retired(place, snapshot["retired_at"])
+    if given.is_new:
+        grant = update(processes).where(processes.c.id == process_id)
+        await conn.execute(grant.values(permit_token=token, permit_until=given.until))
+        detail = {"token": token, "permit_until": given.until.isoformat(), "stages": _stages(report)}
+        await note(conn, row, kind="committing", actor=f"run:{report.run_id}", detail=detail)
+    return ReportAnswer(permit_until=given.until)
 
 
 async def _succeeded(db: Database, lake: CommitReader, process_id: UUID) -> None:
@@ -147,10 +127,10 @@ async def _failed(
     reason: Reason = _required(report, "reason")
     async with db.transaction() as conn:
         row = await _existing(conn, process_id)
-    if row["attempt"] != attempt or row["run_id"] not in {None, report.run_id}:
+    if not counts(row, report):
         log.info("report.outdated", process_id=str(process_id), attempt=attempt, run_id=report.run_id)
         return
-    detail = {"run_id": report.run_id, "stages": _stages(report)}
+    detail = {"run_id": report.run_id, "stages": _stages(report), "resources": report.resources}
     actor = f"run:{report.run_id}"
     await end_attempt(db, lake, process_id, attempt, reason, actor, settings=settings, detail=detail)
 
@@ -169,29 +149,12 @@ async def _published(db: Database, lake: CommitReader, report: Report) -> None:
         await record(conn, found)
 
 
-async def _wanted(conn: AsyncConnection, process_id: UUID, attempt: int) -> RowMapping:
-    """Return the locked row of a process that still wants this attempt; raises ProblemError (attempt_superseded)."""
-    row = await lock(conn, process_id)
-    if row is None:
-        raise ProblemError("not_found", f"there is no process {process_id}")
-    if row["attempt"] != attempt:
-        raise ProblemError("attempt_superseded", f"attempt {row['attempt']} is current")
-    if State(row["state"]).is_terminal or row["ending"] is not None:
-        raise ProblemError("attempt_superseded", f"the process is {row['state']} or ending")
-    return row
-
-
 async def _existing(conn: AsyncConnection, process_id: UUID) -> RowMapping:
     query = select(processes.c.attempt, processes.c.run_id).where(processes.c.id == process_id)
     row = (await conn.execute(query)).mappings().one_or_none()
     if row is None:
         raise ProblemError("not_found", f"there is no process {process_id}")
     return row
-
-
-def _must_be_the_run(row: RowMapping, report: Report) -> None:
-    if row["run_id"] != report.run_id:
-        raise ProblemError("attempt_superseded", "another run computes this attempt")
 
 
 def _required(report: Report, field: str) -> Any:
@@ -206,7 +169,8 @@ def _stages(report: Report) -> dict[str, str]:
     return {stage: at.isoformat() for stage, at in report.stages.items()}
 
 
-def _member(row: RowMapping) -> Member:
+def member_of(row: Row) -> Member:
+    """Return what a run is told of the process ``row``, whose current attempt it computes."""
     request = ProcessRequest.model_validate(row["request"])
     return Member(
         process_id=row["id"],

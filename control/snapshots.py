@@ -1,19 +1,22 @@
 """What is published: reading a commit from the lake, and the index of commits in PostgreSQL."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
-from sqlalchemy import RowMapping, select, tuple_
+from sqlalchemy import Label, RowMapping, literal_column, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.callbacks import Artifact
 from contracts.commit import Commit, digest
 from contracts.identity import Coordinate
+from contracts.problems import ProblemError
 from contracts.storage import commit_key, dataset_prefix
+from control.schema import Row
 from control.tables import snapshots
 from resources.lake import LakeUnavailableError
 
@@ -21,6 +24,7 @@ READ_SECONDS = 10.0
 """How long one look at the lake is waited for. The client's own patience is minutes, too long for a loop or a call."""
 # Threads of their own: a lake that hangs holds up nobody but those who ask it.
 _READERS = ThreadPoolExecutor(32, thread_name_prefix="lake")
+_CONTENT = ("tenant_id", "process_id", "token", "artifact", "committed_at")
 
 
 class CommitReader(Protocol):
@@ -56,11 +60,14 @@ async def read_commit(
             data = await asyncio.get_running_loop().run_in_executor(_READERS, lake.get, key)
     except TimeoutError as error:
         raise LakeUnavailableError(f"{lake.url(key)}: no answer within {wait_seconds:g} s") from error
-    if data is None:
-        return None
+    return None if data is None else published_in(data, coordinate, lake.url(dataset_prefix(coordinate)))
+
+
+def published_in(data: bytes, coordinate: Coordinate, url: str) -> Published:
+    """Read the commit ``data`` of the folder ``url``. Raises CorruptSnapshotError for a commit that is not ours."""
     commit = Commit.parse(data, coordinate)
     artifact = Artifact(
-        path=lake.url(dataset_prefix(coordinate)).rstrip("/"),
+        path=url.rstrip("/"),
         rows=commit.rows,
         bytes=commit.size_bytes,
         files=len(commit.files),
@@ -71,24 +78,32 @@ async def read_commit(
 
 
 async def record(conn: AsyncConnection, found: Published) -> None:
-    """Index a commit. The lake is the truth, so what was noted before is replaced."""
+    """Index a commit. The lake is the truth, so what was noted before is replaced; what is retired stays so."""
+    await record_all(conn, [found])
+
+
+async def record_all(conn: AsyncConnection, found: Sequence[Published]) -> dict[Coordinate, bool]:
+    """Index commits, each of another coordinate.
+
+    Returns those that were indexed, and whether each was new; those that are not among them are retired.
+    """
+    row = upsert(snapshots).values([_indexed(each) for each in found])
+    changes = {name: row.excluded[name] for name in _CONTENT}
+    place = ("entity_id", "data_version", "dataset")
+    kept = row.on_conflict_do_update(index_elements=place, set_=changes, where=snapshots.c.retired_at.is_(None))
+    # Only a row that this very statement has inserted was never updated.
+    is_new: Label[bool] = literal_column("xmax = 0").label("is_new")
+    rows = await conn.execute(kept.returning(*(snapshots.c[name] for name in place), is_new))
+    return {coordinate_of(each): each["is_new"] for each in rows.mappings()}
+
+
+def _indexed(found: Published) -> dict[str, Any]:
     origin = found.commit.provenance
-    values: dict[str, Any] = {
-        "tenant_id": origin.tenant,
-        "process_id": origin.process_id,
-        "token": origin.token,
-        "artifact": found.artifact.model_dump(mode="json"),
-        "committed_at": found.artifact.committed_at,
+    content = (origin.tenant, origin.process_id, origin.token, found.artifact.model_dump(mode="json"))
+    return {
+        **asdict(found.commit.coordinate),
+        **dict(zip(_CONTENT, (*content, found.artifact.committed_at), strict=True)),
     }
-    place = found.commit.coordinate
-    row = upsert(snapshots).values(
-        entity_id=place.entity_id, data_version=place.data_version, dataset=place.dataset, **values
-    )
-    await conn.execute(
-        row.on_conflict_do_update(
-            index_elements=["entity_id", "data_version", "dataset"], set_=values, where=snapshots.c.retired_at.is_(None)
-        )
-    )
 
 
 async def known(conn: AsyncConnection, wanted: Collection[Coordinate]) -> dict[Coordinate, RowMapping]:
@@ -101,6 +116,12 @@ async def known(conn: AsyncConnection, wanted: Collection[Coordinate]) -> dict[C
     return {coordinate_of(row): row for row in rows.mappings()}
 
 
-def coordinate_of(row: RowMapping) -> Coordinate:
+def refuse_retired(place: Coordinate, retired_at: datetime | None) -> None:
+    """Return unless the coordinate was retired. Raises ProblemError (version_retired)."""
+    if retired_at is not None:
+        raise ProblemError("version_retired", f"{place} was retired at {retired_at.isoformat()}")
+
+
+def coordinate_of(row: Row) -> Coordinate:
     """Return the coordinate of a process or snapshot row."""
     return Coordinate(row["entity_id"], row["data_version"], row["dataset"])

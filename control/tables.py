@@ -3,47 +3,38 @@
 The migrations under ``control/migrations`` make them; a test compares both.
 """
 
-from datetime import datetime
-
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSON
-from sqlalchemy.dialects.postgresql import JSONB as _JSONB
 
 from contracts.states import ACTIVE
-
-metadata = sa.MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-JSONB = _JSONB(none_as_null=True)  # Python's None is SQL's NULL, never JSON's null
-# JSONB would rewrite numbers (1e16, -0.0) and reorder keys; what is hashed or repeated must come back as written.
-VERBATIM = JSON(none_as_null=True)
+from control.schema import JSONB, VERBATIM, metadata, moment, now
 
 ACTIVE_SQL = sa.text("state IN ({})".format(", ".join(f"'{state.value}'" for state in sorted(ACTIVE))))
 _COORDINATE = ("entity_id", "data_version", "dataset")
+# A first attempt that waits for its release, and all else that has not ended. Each in so many words: an index is used
+# where PostgreSQL sees that its condition holds.
+BACKLOG_SQL = sa.text("state = 'accepted' AND released_at IS NULL AND attempt = 1 AND ending IS NULL")
+BEGUN_SQL = sa.text(
+    f"{ACTIVE_SQL} AND (state <> 'accepted' OR released_at IS NOT NULL OR attempt > 1 OR ending IS NOT NULL)"
+)
 IN_FLIGHT_SQL = sa.text(f"released_at IS NOT NULL AND {ACTIVE_SQL}")
+SUCCEEDED_SQL = sa.text("state = 'succeeded'")
+ENDED_EARLY_SQL = sa.text("state IN ('cancelled', 'expired')")
+_OF_BACKFILL_SQL = sa.text("backfill_id IS NOT NULL")
+PENDING_SQL = sa.text("state = 'pending'")
+EXHAUSTED_SQL = sa.text("state = 'exhausted'")
+SHARED_SQL = sa.text("shared_with <> '[]'::jsonb")
 WAITING_SQL = sa.text("released_at IS NULL AND state = 'accepted'")
-
-
-def _now(name: str) -> sa.Column[datetime]:
-    return sa.Column(name, sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now())
-
-
-def _moment(name: str) -> sa.Column[datetime]:
-    return sa.Column(name, sa.DateTime(timezone=True))
-
 
 tenants = sa.Table(
     "tenants",
     metadata,
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("webhook_secret", sa.Text, nullable=False),  # whsec_…: symmetric by the Standard Webhooks specification
-    _now("created_at"),
+    # Those before it sign too until their time is over: [{"secret": whsec_…, "until": a moment}, …]
+    sa.Column("older_webhook_secrets", JSONB, nullable=False, server_default="[]"),
+    sa.Column("entity_pattern", sa.Text, nullable=False, server_default="*"),
+    sa.Column("limits", JSONB, nullable=False, server_default="{}"),  # contracts.tenancy.TenantLimits
+    now("created_at"),
 )
 
 api_keys = sa.Table(
@@ -53,10 +44,34 @@ api_keys = sa.Table(
     sa.Column("tenant_id", sa.ForeignKey("tenants.id"), nullable=False),
     sa.Column("secret_sha256", sa.LargeBinary, nullable=False),
     sa.Column("scopes", JSONB, nullable=False),
-    _now("created_at"),
-    _moment("expires_at"),
-    _moment("revoked_at"),
+    now("created_at"),
+    moment("expires_at"),
+    moment("revoked_at"),
 )
+
+entities = sa.Table(
+    "entities",
+    metadata,
+    sa.Column("entity_id", sa.Text, primary_key=True),
+    sa.Column("tenant_id", sa.ForeignKey("tenants.id"), nullable=False),
+    sa.Column("shared_with", JSONB, nullable=False, server_default="[]"),  # tenants that may read it, or "*"
+    now("claimed_at"),
+    sa.Index("ix_entities_tenant_id_entity_id", "tenant_id", "entity_id"),
+    sa.Index("ix_entities_shared_with", "shared_with", postgresql_using="gin", postgresql_where=SHARED_SQL),
+)
+"""Whose an entity is: of the tenant that asked for something at it first."""
+
+admin_log = sa.Table(
+    "admin_log",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    now("at"),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("tenant_id", sa.Text),
+    sa.Column("detail", JSONB, nullable=False, server_default="{}"),
+)
+"""Append-only: what was done about tenants, keys, entities, backfills, snapshots and actions, and by whom."""
 
 actions = sa.Table(
     "actions",
@@ -66,7 +81,7 @@ actions = sa.Table(
     sa.Column("digest", sa.Text, nullable=False),
     sa.Column("entry", JSONB, nullable=False),  # contracts.reports.ActionEntry
     sa.Column("is_published", sa.SmallInteger, nullable=False, server_default="1"),  # 0 once withdrawn
-    _now("published_at"),
+    now("published_at"),
 )
 
 profiles = sa.Table(
@@ -90,12 +105,13 @@ processes = sa.Table(
     sa.Column("request_hash", sa.Text, nullable=False),
     sa.Column("callback_url", sa.Text),  # None also for "our own report address"
     sa.Column("profile", JSONB, nullable=False),  # {"requested": …, "granted": Profile, "reason": …}
+    sa.Column("cores", sa.Integer, nullable=False, server_default="1"),  # of the granted profile
     sa.Column("priority", sa.SmallInteger, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("attempt", sa.Integer, nullable=False, server_default="1"),
     sa.Column("not_before", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
     # Release and launch of the current attempt; columns, not states.
-    _moment("released_at"),
+    moment("released_at"),
     sa.Column("topic_id", sa.Text),
     sa.Column("log_partition", sa.Integer),
     sa.Column("log_offset", sa.BigInteger),
@@ -103,21 +119,32 @@ processes = sa.Table(
     sa.Column("run_id", sa.Text),
     # The live commit permit of the process, whichever attempt holds it.
     sa.Column("permit_token", sa.Text),
-    _moment("permit_until"),
+    moment("permit_until"),
     # How the process ends once no permit is live: {"state": …, "reason": contracts.reasons.Reason or null, "actor": …}
     sa.Column("ending", JSONB),
     sa.Column("reason", JSONB),
     sa.Column("artifact", JSONB),  # contracts.callbacks.Artifact
-    _now("created_at"),
-    _now("updated_at"),
+    sa.Column("retry_of", sa.Uuid),  # the ended process that this one repeats
+    sa.Column("backfill_id", sa.Uuid),
+    now("created_at"),
+    now("updated_at"),
     sa.Column("deadline_at", sa.DateTime(timezone=True), nullable=False),
-    _moment("finished_at"),
+    moment("finished_at"),
     sa.Index("uq_processes_active_coordinate", *_COORDINATE, unique=True, postgresql_where=ACTIVE_SQL),
-    sa.Index("ix_processes_active", "updated_at", postgresql_where=ACTIVE_SQL),
+    sa.Index("ix_processes_begun", "updated_at", "id", postgresql_where=BEGUN_SQL),
+    sa.Index("ix_processes_backlog", "deadline_at", postgresql_where=BACKLOG_SQL),
     sa.Index("ix_processes_in_flight", "tenant_id", postgresql_where=IN_FLIGHT_SQL),
+    sa.Index("ix_processes_finished_at", "finished_at", postgresql_where=sa.text("finished_at IS NOT NULL")),
     sa.Index("ix_processes_ready", "tenant_id", sa.desc("priority"), "created_at", "id", postgresql_where=WAITING_SQL),
+    sa.Index("ix_processes_backfill_id_state", "backfill_id", "state", postgresql_where=_OF_BACKFILL_SQL),
+    sa.Index("ix_processes_backfill_id_id", "backfill_id", "id", postgresql_where=_OF_BACKFILL_SQL),
+    # A page of a list: the newest of a tenant, and the newest of those that one filter leaves.
     sa.Index("ix_processes_tenant_id_id", "tenant_id", "id"),
+    sa.Index("ix_processes_tenant_id_state_id", "tenant_id", "state", "id"),
+    sa.Index("ix_processes_tenant_id_action_id", "tenant_id", "action", "id"),
+    sa.Index("ix_processes_tenant_id_data_version_id", "tenant_id", "data_version", "id"),
     sa.Index("ix_processes_coordinate", *_COORDINATE),
+    sa.Index("ix_processes_succeeded", "tenant_id", "action", "finished_at", postgresql_where=SUCCEEDED_SQL),
 )
 
 idempotency_keys = sa.Table(
@@ -128,7 +155,8 @@ idempotency_keys = sa.Table(
     sa.Column("request_hash", sa.Text, nullable=False),
     sa.Column("process_id", sa.Uuid, nullable=False),
     sa.Column("response", VERBATIM, nullable=False),  # the body of the first 202
-    _now("created_at"),
+    now("created_at"),
+    sa.Index("ix_idempotency_keys_created_at", "created_at"),
 )
 
 outbox = sa.Table(
@@ -136,7 +164,7 @@ outbox = sa.Table(
     metadata,
     sa.Column("process_id", sa.ForeignKey("processes.id"), primary_key=True),
     sa.Column("attempt", sa.Integer, nullable=False),
-    _now("created_at"),
+    now("created_at"),
 )
 """What waits to be released; a row goes when Kafka has acknowledged its record."""
 
@@ -151,7 +179,7 @@ launches = sa.Table(
     sa.Column("topic_id", sa.Text, nullable=False),
     sa.Column("log_partition", sa.Integer, nullable=False),
     sa.Column("log_offset", sa.BigInteger, nullable=False),
-    _now("created_at"),
+    now("created_at"),
     sa.Index("ix_launches_launch_id", "launch_id"),
 )
 """Decided and stored once per attempt: which launch computes it."""
@@ -162,7 +190,7 @@ process_events = sa.Table(
     sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
     sa.Column("process_id", sa.ForeignKey("processes.id"), nullable=False),
     sa.Column("attempt", sa.Integer, nullable=False),
-    _now("at"),
+    now("at"),
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("from_state", sa.Text),
     sa.Column("to_state", sa.Text),
@@ -183,10 +211,21 @@ snapshots = sa.Table(
     sa.Column("token", sa.Text, nullable=False),
     sa.Column("artifact", JSONB, nullable=False),  # contracts.callbacks.Artifact
     sa.Column("committed_at", sa.DateTime(timezone=True), nullable=False),
-    _moment("retired_at"),
+    moment("retired_at"),
     sa.PrimaryKeyConstraint("entity_id", "data_version", "dataset"),
+    sa.Index("ix_snapshots_data_version", "data_version", "entity_id", "dataset"),
+    sa.Index("ix_snapshots_dataset", "dataset", "entity_id", "data_version"),
 )
 """What is known to be published. The commits in the lake are the truth; this is their index."""
+
+subscribers = sa.Table(
+    "subscribers",
+    metadata,
+    sa.Column("process_id", sa.ForeignKey("processes.id"), primary_key=True),
+    sa.Column("url", sa.Text, primary_key=True),
+    now("created_at"),
+)
+"""Who wants to hear of a process beside its requester: others who asked for the same while it was under way."""
 
 deliveries = sa.Table(
     "deliveries",
@@ -201,45 +240,9 @@ deliveries = sa.Table(
     sa.Column("next_try_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
     sa.Column("last_status", sa.Integer),
     sa.Column("last_error", sa.Text),
-    _now("created_at"),
-    _moment("delivered_at"),
-    sa.Index("ix_deliveries_due", "next_try_at", postgresql_where=sa.text("state = 'pending'")),
+    now("created_at"),
+    moment("delivered_at"),
+    sa.Index("ix_deliveries_waiting", "tenant_id", "next_try_at", postgresql_where=PENDING_SQL),
+    sa.Index("ix_deliveries_exhausted", "created_at", postgresql_where=EXHAUSTED_SQL),
     sa.Index("ix_deliveries_process_id", "process_id"),
 )
-
-dead_letters = sa.Table(
-    "dead_letters",
-    metadata,
-    sa.Column("topic_id", sa.Text, primary_key=True),
-    sa.Column("log_partition", sa.Integer, primary_key=True),
-    sa.Column("log_offset", sa.BigInteger, primary_key=True),
-    sa.Column("topic", sa.Text, nullable=False),
-    sa.Column("code", sa.Text, nullable=False),
-    sa.Column("message", sa.Text, nullable=False),
-    sa.Column("key", sa.LargeBinary),
-    sa.Column("value", sa.LargeBinary),
-    _now("created_at"),
-)
-
-cursors = sa.Table(
-    "cursors",
-    metadata,
-    sa.Column("topic", sa.Text, primary_key=True),
-    sa.Column("log_partition", sa.Integer, primary_key=True),
-    sa.Column("topic_id", sa.Text, nullable=False),
-    sa.Column("next_offset", sa.BigInteger, nullable=False),
-    _now("seen_at"),
-)
-"""The cursor Dagster had durably stored when the sensor last called: everything before it has been handed over."""
-
-log_gaps = sa.Table(
-    "log_gaps",
-    metadata,
-    sa.Column("topic_id", sa.Text, primary_key=True),
-    sa.Column("log_partition", sa.Integer, primary_key=True),
-    sa.Column("expected_offset", sa.BigInteger, primary_key=True),
-    sa.Column("found_offset", sa.BigInteger, nullable=False),
-    sa.Column("topic", sa.Text, nullable=False),
-    _now("created_at"),
-)
-"""Records the log dropped before they were read; the reconciler drives their processes again."""

@@ -12,14 +12,21 @@ from typing import Protocol
 
 import structlog
 
-from control.callbacks import Courier, Sender
+from control.accepting.existing import deliver_missed
+from control.accepting.inputs import InputCheck
+from control.backfills.counts import keep_counts
+from control.backfills.expansion import Expander
+from control.callbacks.sending import Courier, Sender
 from control.loops import GRACE_SECONDS, Loop, run_loops
-from control.materializations import DeadRuns, EventReporter, report_lost_materializations
-from control.reconciler import Reconciler, Runs
-from control.release import release_once
+from control.reconciling.materializations import DeadRuns, report_lost_materializations
+from control.reconciling.reconciler import Reconciler, Runs
+from control.reconciling.unwanted_runs import RunEnder, end_unwanted_runs
+from control.releasing.release import release_once
+from control.releasing.watch import ReleaseWatch
+from control.retention import Pruner, RunDeleter
 from control.snapshots import CommitReader
 from resources.callback_sender import GuardedSender
-from resources.dagster_events import DagsterEvents
+from resources.dagster_graphql import DagsterGraphQL
 from resources.dagster_runs import DagsterRuns, DagsterRunsUnavailableError
 from resources.database import Database
 from resources.kafka import KafkaRelay
@@ -39,6 +46,10 @@ class RunReader(Runs, DeadRuns, Protocol):
     """All that the worker asks of Dagster's storage."""
 
 
+class Dagster(RunDeleter, RunEnder, Protocol):
+    """All that the worker asks Dagster to do."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """What the worker works with. ``runs`` is None where Dagster's storage is not configured."""
@@ -49,7 +60,7 @@ class Ports:
     lake: CommitReader
     sender: Sender
     runs: RunReader | None
-    events: EventReporter
+    dagster: Dagster
 
 
 def loops_of(ports: Ports) -> tuple[Loop, ...]:
@@ -61,17 +72,26 @@ def loops_of(ports: Ports) -> tuple[Loop, ...]:
     async def release() -> int:
         return await release_once(db, ports.relay, settings)
 
+    watch = ReleaseWatch(db, settings.max_in_flight)
+
     async def reconcile() -> int:
-        acted = await reconciler.reconcile()
+        await watch.look()
+        acted = await reconciler.reconcile() + await deliver_missed(db) + await keep_counts(db)
         if ports.runs is not None:
-            acted += await report_lost_materializations(db, ports.runs, ports.events)
+            acted += await report_lost_materializations(db, ports.runs, ports.dagster)
+            acted += await end_unwanted_runs(db, ports.runs, ports.dagster)
         log.debug("reconcile.done", acted=acted)
         return 0  # what was done needs no second look before the next interval
+
+    pruner = Pruner(db, settings, ports.runs, ports.dagster)
+    expander = Expander(db, ports.lake, InputCheck(db, ports.lake), settings)
 
     return (
         Loop("release", release, settings.release_interval),
         Loop("callbacks", courier.step, settings.callback_interval, courier.finish),
         Loop("reconcile", reconcile, settings.reconcile_interval),
+        Loop("backfills", expander.step, settings.release_interval),
+        Loop("retention", pruner.step, settings.retention_interval),
     )
 
 
@@ -91,8 +111,8 @@ async def real_ports(settings: ControlSettings) -> AsyncIterator[Ports]:
         stack.push_async_callback(db.close)
         relay = KafkaRelay(settings)
         stack.push_async_callback(relay.close)
-        events = DagsterEvents(settings.dagster_url)
-        stack.push_async_callback(events.close)
+        dagster = DagsterGraphQL(settings.dagster_url)
+        stack.push_async_callback(dagster.close)
         runs = None
         if settings.dagster_database_url is not None:
             runs = DagsterRuns(settings.dagster_database_url, settings.dagster_ui_url)
@@ -100,7 +120,7 @@ async def real_ports(settings: ControlSettings) -> AsyncIterator[Ports]:
             await _check(runs)
         sender = GuardedSender(parse_networks(settings.callback_allow))
         lake = S3Lake(settings, settings.lake_bucket)
-        yield Ports(settings, db, relay, lake, sender, runs, events)
+        yield Ports(settings, db, relay, lake, sender, runs, dagster)
 
 
 async def _check(runs: DagsterRuns) -> None:

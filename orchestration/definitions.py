@@ -1,6 +1,6 @@
-"""The code location: every action as an asset with its job, and the sensor that launches them."""
+"""The code location: every action as an asset with its job, the sensor that launches them, and the schedules."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from dagster import Definitions, in_process_executor
 
@@ -11,8 +11,11 @@ from contracts.intake import Launch
 from contracts.messages import Profile
 from orchestration.jobs import job_of
 from orchestration.k8s import run_tags
+from orchestration.schedule_file import Schedule, load_schedules
+from orchestration.schedules import schedule_of
 from orchestration.spark import spark
 from resources.dagster_resources import RESOURCES
+from sensors.delist_partitions import delist_partitions_sensor
 from sensors.process_requests import process_requests_sensor
 
 
@@ -21,21 +24,35 @@ def build(
     resources: Mapping[str, object],
     profiles: Mapping[str, Profile],
     images: Mapping[str, str],
+    schedules: Sequence[Schedule] = (),
 ) -> Definitions:
     """Return the code location over ``actions``. Nothing is connected and no setting is read yet."""
     image_of = {action.name: images.get(action.image or "") for action in actions}
-    jobs = [job_of(action, run_tags(profiles[action.profile], image_of[action.name])) for action in actions]
+    jobs = {
+        action.name: job_of(action, run_tags(profiles[action.profile], image_of[action.name])) for action in actions
+    }
 
     def size(launch: Launch) -> dict[str, str]:
         return run_tags(launch.profile, image_of[launch.action])
 
     return Definitions(
         assets=[build_asset(action) for action in actions],
-        jobs=jobs,
-        sensors=[process_requests_sensor(actions.digests(), jobs, size)],
+        jobs=list(jobs.values()),
+        schedules=[schedule_of(entry, jobs[entry.action]) for entry in schedules],
+        sensors=[
+            process_requests_sensor(actions.digests(), list(jobs.values()), size),
+            delist_partitions_sensor([action.output for action in actions]),
+        ],
         resources=resources,
         executor=in_process_executor,
     )
 
 
-defs = build(registry(), {**RESOURCES, "spark": spark}, load_profiles(), load_images())
+_actions = registry()
+defs = build(
+    _actions,
+    {**RESOURCES, "spark": spark},
+    load_profiles(),
+    load_images(),
+    load_schedules(_actions.digests()),
+)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from dagster import AssetSelection, define_asset_job, in_process_executor
 
 from assets.declaration import Action
-from orchestration.k8s import MAX_RUN_SECONDS
+from contracts.reports import MAX_RUN_SECONDS
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from contracts.messages import Profile
+from contracts.reports import MAX_RUN_SECONDS
 from resources.cluster import Pod
 from resources.settings import ComputeSettings
 
@@ -22,13 +23,12 @@ ALLOWED_FIELDS = {
 
 DRIVER_PORT, BLOCK_MANAGER_PORT = 7078, 7079
 """Fixed, so that a NetworkPolicy can name them."""
-MAX_RUN_SECONDS = 6 * 3600
-"""Run monitoring ends a run after this time, whoever started it."""
 _DEADLINE_LEAD_SECONDS = 120
 """The Job's deadline comes before run monitoring's limit, which would end the run without saying why."""
 _DRIVER_PYTHON_MB = 768
 """Dagster, the runner and pyarrow, beside the driver's JVM."""
 _OVERHEAD, _MIN_OVERHEAD_MB = 0.10, 384  # Spark's own for what a JVM needs beyond its heap
+_UNBOUNDED = str(2**31 - 1)
 _MAX_PREFIX = 47  # of an executor's name, which goes on with "-exec-" and a number, and ends at 63 characters
 
 
@@ -112,13 +112,12 @@ def executor_pod(profile: Profile, driver: Pod, settings: ComputeSettings) -> di
     Raises OSError without the template.
     """
     pod: dict[str, Any] = yaml.safe_load(settings.executor_template.read_text())
-    pod["metadata"]["generateName"] = "executor-"
+    pod.setdefault("metadata", {})["generateName"] = "executor-"
     pod["spec"] |= {"restartPolicy": "Never", "serviceAccountName": settings.executor_service_account}
-    pod["spec"]["containers"][0] |= {
-        "image": driver.image,
-        "imagePullPolicy": driver.pull_policy,
-        "resources": executor_size(profile).requirements(),
-    }
+    container = pod["spec"]["containers"][0]
+    stated = container.get("resources", {})  # by the template: of what Spark does not size
+    resources = {kind: stated.get(kind, {}) | size for kind, size in executor_size(profile).requirements().items()}
+    container |= {"image": driver.image, "imagePullPolicy": driver.pull_policy, "resources": resources}
     return pod
 
 
@@ -129,6 +128,9 @@ def _executors(profile: Profile) -> dict[str, str]:
         "spark.executor.extraJavaOptions": "-XX:+UseParallelGC -Duser.timezone=UTC",
         "spark.executor.metrics.pollingInterval": "1s",  # else a short job's peak is never seen
         "spark.kubernetes.executor.request.cores": executor_size(profile).cpu,
+        # Spark's own bound, twice the executors, would end its JVM without a word, and a long run on nodes that come
+        # and go. What fails again and again is bounded by its tasks' failures, by our watch and by the run's time.
+        "spark.executor.maxNumFailures": _UNBOUNDED,
     }
     if profile.min_executors is None:
         return fixed | {"spark.executor.instances": str(profile.executor_instances)}
@@ -147,6 +149,7 @@ _SAFE = {
     "spark.network.crypto.authEngineVersion": "2",
     # A node that is drained hands over what was shuffled, instead of having it computed again.
     "spark.decommission.enabled": "true",
+    "spark.kubernetes.executor.terminationGracePeriodSeconds": "60s",  # which Spark puts in place of the template's
     "spark.kubernetes.decommission.script": "/usr/local/bin/decommission",
     "spark.storage.decommission.enabled": "true",
     "spark.storage.decommission.rddBlocks.enabled": "true",

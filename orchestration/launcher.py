@@ -4,9 +4,11 @@ The order is what matters. The control plane takes a run that is over and has no
 why. So the reason is reported before Dagster marks the run as failed: here, where Dagster learns of it.
 """
 
+from collections.abc import Collection
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -14,7 +16,7 @@ from dagster import DagsterRun, DagsterRunStatus
 from dagster._core.launcher import LaunchRunContext
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
 from dagster_k8s import K8sRunLauncher
-from kubernetes.client import ApiException
+from kubernetes.client import ApiException, BatchV1Api, CoreV1Api
 from sqlalchemy.exc import SQLAlchemyError
 from urllib3.exceptions import HTTPError
 
@@ -28,11 +30,14 @@ from assets.pod_failures import (
     reason_of_refusal,
     reason_of_silence,
 )
+from assets.profiles import load_images
+from contracts.problems import LakemillError
 from contracts.reasons import Reason, ReasonCode
 from contracts.reports import Event, Report
+from orchestration.start_watch import StartWatch
 from resources.cluster import Cluster, ClusterError, Pod
 from resources.control_plane import AttemptSupersededError, ControlPlane, ControlPlaneError, HttpControlPlane
-from resources.kubernetes_api import cluster_error
+from resources.kubernetes_api import answering, cluster_error, connect
 from resources.kubernetes_cluster import KubernetesCluster
 from resources.settings import compute_settings
 
@@ -43,11 +48,27 @@ _PATIENCE_SECONDS = 10.0
 _REMEMBERED = 1000
 
 
+class ForeignImageError(LakemillError):
+    """A run asks for an image that the deployment does not name."""
+
+
 class LakemillRunLauncher(K8sRunLauncher):
     """Launches runs as Jobs, reports why one failed, and removes what is left of it.
 
-    ``control_plane`` and ``cluster`` are made at their first use; a test sets its own.
+    ``control_plane``, ``cluster`` and ``images`` are made at their first use; a test sets its own.
     """
+
+    def __init__(self, **config: Any) -> None:
+        """Take what dagster-k8s is configured with. Its own clients would wait for ever for a mute API server."""
+        if "k8s_client_batch_api" not in config:
+            api, _ = connect()
+            config |= {"k8s_client_batch_api": BatchV1Api(api), "k8s_client_core_api": CoreV1Api(api)}
+        super().__init__(**config)
+        # Two threads of the daemon come here: the run queue's and run monitoring's.
+        self._left: set[str] = set()
+        """Jobs that could not be deleted: a pod that pends would start one day, and holds quota until then."""
+        self._disrupted: dict[str, list[Pod]] = {}
+        """Pods that the cluster was taking away when they were last seen, by run: soon nobody can look at them."""
 
     @cached_property
     def control_plane(self) -> ControlPlane:
@@ -55,23 +76,40 @@ class LakemillRunLauncher(K8sRunLauncher):
         return HttpControlPlane(compute_settings(), patience=_PATIENCE_SECONDS)
 
     @cached_property
+    def images(self) -> Collection[str]:
+        """The images that actions may name, beside the usual one."""
+        return set(load_images().values())
+
+    @cached_property
     def cluster(self) -> Cluster:
         """The namespace that the Jobs are in."""
         return KubernetesCluster(self.job_namespace)
+
+    @cached_property
+    def starting(self) -> StartWatch:
+        """Watches what was launched until it has started."""
+        return StartWatch(self.cluster, ROLE, partial(self._report, event=Event.WAITING))
 
     def launch_run(self, context: LaunchRunContext) -> None:
         """Create the run's Job. Raises what the API server answers, after it was reported as the run's reason."""
         run = context.dagster_run
         self._sweep()
         try:
-            # Dagster's create has no time limit: a mute API server is met here. A Job that is there already was made by
-            # a daemon that died before it noted so.
+            # A Job that is there already was made by a daemon that died before it noted so.
             if self.cluster.job(_job_name(run)) is None:
+                self._check_image(run)
                 super().launch_run(context)
         except Exception as error:
             self._report(run, _reason_of(error))
             self._discard(_job_name(run))  # it may have been made, and only the answer lost
             raise
+        self.starting.add(_job_name(run), run)  # outside: a watch that fails must not remove a Job that works
+
+    def _check_image(self, run: DagsterRun) -> None:
+        """Return when the run's image is the deployment's: whoever reaches the webserver may set a run's tags."""
+        asked = self.get_container_context_for_run(run).run_k8s_config.container_config.get("image")
+        if asked not in {None, self.job_image, *self.images}:
+            raise ForeignImageError(f"the image {asked} is none of this deployment's: name it in actionImages")
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
         """Tell how the Job of a started run stands. A silent API server is no sign of death: the run may well live."""
@@ -94,18 +132,16 @@ class LakemillRunLauncher(K8sRunLauncher):
         try:
             self._report(run, self._why(run))
         except ClusterError as error:
-            # Dagster's own questions know no time limit, so a silent API server is asked nothing more.
             self._report(run, reason_of_error(error, ROLE))
             self._left.add(_job_name(run))
             return None
-        info = super().get_run_worker_debug_info(run, include_container_logs)
-        self._discard(_job_name(run))
-        return info
-
-    @cached_property
-    def _disrupted(self) -> dict[str, list[Pod]]:
-        """Pods that the cluster was taking away when they were last seen, by run: soon nobody can look at them."""
-        return {}
+        try:
+            with answering("what is left of a run"):
+                return super().get_run_worker_debug_info(run, include_container_logs)
+        except ClusterError as error:
+            return str(error)
+        finally:
+            self._discard(_job_name(run))
 
     def _remember(self, run: DagsterRun) -> None:
         pods = self.cluster.pods(f"job-name={_job_name(run)}")
@@ -127,14 +163,9 @@ class LakemillRunLauncher(K8sRunLauncher):
             return found
         had_started = run.status is DagsterRunStatus.STARTED
         if job is None or (had_started and not pods):
-            return reason_of_absence(ROLE)
+            return reason_of_absence(ROLE, had_started=had_started)
         complaints = [said for pod in pods for said in self.cluster.complaints("Pod", pod.name)]
         return reason_of_silence(self._instance.run_monitoring_start_timeout_seconds, ROLE, complaints)
-
-    @cached_property
-    def _left(self) -> set[str]:
-        """Jobs that could not be deleted: a pod that pends would start one day, and holds quota until then."""
-        return set()
 
     def _discard(self, job: str) -> None:
         """Delete a Job with its pods, now or later."""
@@ -147,17 +178,17 @@ class LakemillRunLauncher(K8sRunLauncher):
 
     def _sweep(self) -> None:
         """Try one of those again: while the cluster is silent, each takes its time."""
-        if self._left:
-            self._discard(next(iter(self._left)))
+        for job in tuple(self._left)[:1]:
+            self._discard(job)
 
-    def _report(self, run: DagsterRun, reason: Reason) -> None:
+    def _report(self, run: DagsterRun, reason: Reason, event: Event = Event.FAILED) -> None:
         launch_id = run.tags.get(LAUNCH_TAG)
         if launch_id is None:
             return  # an operator's run: nobody waits for it
         try:
             for member in self.control_plane.members(UUID(launch_id)).members:
                 told = Report(
-                    event=Event.FAILED,
+                    event=event,
                     at=datetime.now(UTC),
                     run_id=run.run_id,
                     process_id=member.process_id,

@@ -18,6 +18,7 @@ from orchestration.k8s import run_tags, spark_settings
 from resources.cluster import Pod
 from resources.settings import ComputeSettings
 from resources.spark import spark_config
+from resources.spark_storage import access_settings
 
 _RUN_ID = "00000000-0000-0000-0000-000000000000"
 _POD_NAME = f"dagster-run-{_RUN_ID}-xxxxx"
@@ -81,15 +82,22 @@ def tagged_job(config: Mapping[str, Any], tags: Mapping[str, str]) -> dict[str, 
 
 
 def spark_submit(profile: Profile, config: Mapping[str, Any], image: str | None = None) -> list[str]:
-    """Return the arguments with which spark-submit would start the same driver, in the same pod."""
+    """Return the arguments with which spark-submit would start the same driver, in the same pod.
+
+    Keys of the object store come from the pod's environment.
+    """
+    environment = _env(config)
     settings = ComputeSettings(
         internal_secret=SecretStr("rendering-needs-no-secret"),
         spark_master="k8s://https://kubernetes.default.svc",
         pod_name=_POD_NAME,
         pod_namespace=config.get("job_namespace", "default"),
         pod_ip="$(LAKEMILL_POD_IP)",
-        executor_service_account=_env(config).get("LAKEMILL_EXECUTOR_SERVICE_ACCOUNT", "default"),
+        executor_service_account=environment.get("LAKEMILL_EXECUTOR_SERVICE_ACCOUNT", "default"),
+        s3_endpoint=environment.get("LAKEMILL_S3_ENDPOINT"),
+        s3_region=environment.get("LAKEMILL_S3_REGION", "us-east-1"),
         jars_dir=Path("/opt/lakemill/jars/spark"),
+        spark_archive=None,  # not this machine's: the environment of a local stack would name one
     )
     pod = Pod(
         _POD_NAME,
@@ -99,7 +107,8 @@ def spark_submit(profile: Profile, config: Mapping[str, Any], image: str | None 
         tuple(each["name"] for each in config.get("image_pull_secrets") or ()),
     )
     outside = spark_settings(profile, pod, settings) if profile.executor_instances else {}
-    conf = spark_config(settings, profile, Path("/var/lakemill/spark/lakemill-spark")) | outside
+    access = {f"spark.hadoop.{name}": value for name, value in access_settings(settings).items()}
+    conf = spark_config(settings, profile, Path("/var/lakemill/spark/lakemill-spark")) | access | outside
     return ["--master", conf.pop("spark.master"), *(f"--conf={name}={value}" for name, value in sorted(conf.items()))]
 
 

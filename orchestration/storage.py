@@ -1,7 +1,7 @@
-"""Dagster's PostgreSQL storage with connections kept open, for the long-lived servers.
+"""Dagster's PostgreSQL storage with connections kept open: by the long-lived servers always, by runs while they write.
 
 dagster-postgres opens a connection for every statement, which costs more than the statement. Its webserver asks for
-a pool; the daemon and the code server never do. In dagster.yaml:
+a pool; the daemon, the code server and the runs never do. In dagster.yaml:
 
     storage:
       custom:
@@ -10,7 +10,9 @@ a pool; the daemon and the code server never do. In dagster.yaml:
         config: {postgres_url: …, keep_connections: {env: …}}
 """
 
+import time
 from multiprocessing import parent_process
+from threading import Thread
 from typing import Any, Self
 
 from dagster import Field, IntSource
@@ -19,16 +21,22 @@ from dagster._core.storage.config import pg_config
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
 from dagster_postgres.utils import pg_url_from_config
+from sqlalchemy import Engine, event
+from sqlalchemy.exc import DisconnectionError
 
 STATEMENT_TIMEOUT_MS = 60_000
 RECYCLE_SECONDS = 3_600
+IDLE_SECONDS = 2.0
+"""After so long without a statement a run closes its connections."""
+_RUN_OVERFLOW = 2
 
 
 class PooledPostgresStorage(DagsterPostgresStorage):
     """Keeps one connection open per part of the storage, and up to ``keep_connections`` more while they are busy.
 
-    Runs never keep any: they are many, and one of them must not fail because the database was restarted meanwhile. A
-    run started by the code server is known by its parent process; run pods set ``keep_connections`` to 0.
+    Runs are many, and silent while they compute: they keep theirs for ``IDLE_SECONDS`` only, and ask before each use
+    whether it lives, because none of them must fail when the database was restarted meanwhile. A run started by the
+    code server is known by its parent process; run pods set ``keep_connections`` to 0.
     """
 
     @classmethod
@@ -49,7 +57,39 @@ class PooledPostgresStorage(DagsterPostgresStorage):
             inst_data=inst_data,
         )
         keep = config_value["keep_connections"]
+        parts: list[Any] = [storage.run_storage, storage.event_log_storage, storage.schedule_storage]
         if keep and parent_process() is None:
-            for part in (storage.run_storage, storage.event_log_storage, storage.schedule_storage):
+            for part in parts:
                 part.optimize_for_webserver(STATEMENT_TIMEOUT_MS, RECYCLE_SECONDS, max_overflow=keep)
+        else:
+            for part in parts[:2]:  # a run has no schedules
+                part.optimize_for_webserver(STATEMENT_TIMEOUT_MS, RECYCLE_SECONDS, max_overflow=_RUN_OVERFLOW)
+                _keep_while_busy(part._engine)
         return storage
+
+
+def _keep_while_busy(engine: Engine) -> None:
+    used_at = time.monotonic()
+
+    def note_use(_connection: Any, _record: object) -> None:
+        nonlocal used_at
+        used_at = time.monotonic()
+
+    def close_idle() -> None:
+        while True:
+            time.sleep(IDLE_SECONDS / 2)
+            if time.monotonic() - used_at > IDLE_SECONDS:
+                engine.dispose()
+
+    event.listen(engine, "checkout", _refuse_lost)
+    event.listen(engine, "checkin", note_use)
+    Thread(target=close_idle, name="close-idle-connections", daemon=True).start()
+
+
+def _refuse_lost(connection: Any, _record: object, _lent: object) -> None:
+    """Let the pool replace a connection that does not answer."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except connection.Error as error:  # psycopg2 names its errors on each connection
+        raise DisconnectionError from error

@@ -13,8 +13,9 @@ from typing import Any
 
 import httpcore
 
-from resources.callback_sender import GuardedSender, Outcome, Resolver, SystemResolver
+from resources.callback_sender import GuardedSender, Outcome
 from resources.networks import Address, Network
+from resources.resolver import Resolver, SystemResolver
 
 
 @dataclass

@@ -2,31 +2,34 @@
 
 The name is resolved once; every address it gave is judged; the connection goes to one of those very addresses, while
 TLS checks the certificate against the name. No redirect is followed, no proxy is read from the environment, no
-connection is used twice, and everything together takes at most ``DEADLINE_SECONDS``.
+connection is used twice, and everything together takes at most ``DEADLINE_SECONDS``; only a look-up that the system
+has begun cannot be broken off, and is waited for.
 """
 
 import asyncio
 import socket
 import ssl
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
-from ipaddress import ip_address
-from typing import Any, Protocol
+from typing import Any
 
 import httpcore
+import structlog
 
 from resources.callbacks import CallbackForbiddenError, CallbackTarget, allowed_to_connect, check_callback_url
 from resources.faults import crash_point
-from resources.networks import Address, Network
+from resources.networks import Network
+from resources.resolver import Resolver, SystemResolver
+
+log = structlog.get_logger(__name__)
 
 DEADLINE_SECONDS = 15.0
 KEPT_BYTES = 1024
+"""Of what is told about a try, as UTF-8: what a receiver sends is its choice, and is kept and shown."""
 _BODY_SECONDS = 2.0
-_RESOLVER_THREADS = 32
 
 
 class SendError(StrEnum):
@@ -52,35 +55,18 @@ class Outcome:
     status: int | None = None
     error: SendError | None = None
     detail: str = ""
-    """Of a status outside 2xx: the answer's first KiB. Of an error: a sentence."""
+    """Of a status outside 2xx: the answer's beginning. Of an error: a sentence. Cut to ``KEPT_BYTES``, without NUL."""
     retry_after: float | None = None
     """Seconds the receiver asked us to wait."""
+
+    def __post_init__(self) -> None:
+        storable = self.detail.replace("\x00", "\ufffd").encode("utf-8", "replace")
+        object.__setattr__(self, "detail", storable[:KEPT_BYTES].decode("utf-8", "ignore"))
 
     @property
     def is_delivered(self) -> bool:
         """Whether the receiver took it."""
         return self.status is not None and 200 <= self.status < 300
-
-
-class Resolver(Protocol):
-    """Name → addresses."""
-
-    async def __call__(self, host: str, port: int, /) -> Sequence[Address]:
-        """Return at least one address. Raises OSError when there is none."""
-        ...
-
-
-class SystemResolver:
-    """The machine's resolver, on threads of its own: a slow name server must not hold up anything else."""
-
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(_RESOLVER_THREADS, thread_name_prefix="resolve")
-
-    async def __call__(self, host: str, port: int, /) -> Sequence[Address]:
-        """Return the addresses in the system's order of preference. Raises OSError."""
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._threads, _getaddrinfo, host, port)
-        return list(dict.fromkeys(found))
 
 
 class GuardedSender:
@@ -155,7 +141,9 @@ class _JudgedNetwork(httpcore.AsyncNetworkBackend):
             # One bad address spoils them all: a mixed answer is how rebinding begins.
             kind = allowed_to_connect(address, self._target, self._allow)
             if kind is not None:
-                raise CallbackForbiddenError(f"{host} leads to {address}, which is {kind}")
+                # The address is the operator's to know: told to a tenant, it would map the network inside.
+                log.warning("callback.forbidden", host=host, address=str(address), kind=kind)
+                raise CallbackForbiddenError(f"the host leads to an address that is {kind}")
         failure: Exception = OSError(f"{host} has no address")
         for address in addresses:
             try:
@@ -187,7 +175,7 @@ async def _first_kib(response: httpcore.Response) -> str:
                     break
     except (TimeoutError, httpcore.NetworkError, httpcore.ProtocolError):
         pass  # the status is what counts; a body that dribbles or breaks off changes nothing
-    return kept.decode("utf-8", "replace").replace("\x00", "\ufffd")
+    return kept.decode("utf-8", "replace")
 
 
 def _retry_after(headers: Sequence[tuple[bytes, bytes]]) -> float | None:
@@ -215,8 +203,3 @@ def _kind(error: Exception) -> SendError:
     if isinstance(error, ssl.SSLError) or isinstance(error.__cause__, ssl.SSLError):
         return SendError.TLS
     return SendError.CONNECT if isinstance(error, httpcore.ConnectError | OSError) else SendError.PROTOCOL
-
-
-def _getaddrinfo(host: str, port: int) -> list[Address]:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [ip_address(str(sockaddr[0]).partition("%")[0]) for *_, sockaddr in found]

@@ -4,20 +4,22 @@ ControlPlaneError
 ├── ControlPlaneUnavailableError   no answer, 429 or 5xx (retriable)
 ├── ControlPlaneRefusedError       any other refusal: a wrong key, an unknown launch, a malformed report
 ├── AttemptSupersededError         409: this attempt is no longer wanted; stop and write nothing
+├── VersionRetiredError            409: the coordinate was retired for ever; nothing may be committed there
 └── PermitHeldError                409: another attempt may still commit; ask again later (retriable)
 """
 
-from typing import Any, Protocol, TypeVar
+from functools import partial
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 import httpx
-import stamina
 from pydantic import BaseModel, ValidationError
 
 from contracts.intake import INTAKE_PATH, IntakeAnswer, IntakeRequest
 from contracts.problems import LakemillError
 from contracts.reports import ACTIONS_PATH, LAUNCH_PATH, REPORT_PATH, Catalogue, LaunchMembers, Report, ReportAnswer
 from contracts.signing import SIGNATURE_HEADER, sign
+from resources.api_calls import api_client, ask_again, may_pass, problem_of
 from resources.settings import PlaneLinkSettings
 
 _RETRY_AFTER_SECONDS = 5.0
@@ -42,6 +44,10 @@ class AttemptSupersededError(ControlPlaneError):
     """This attempt is no longer wanted: another attempt or outcome has taken its place."""
 
 
+class VersionRetiredError(ControlPlaneError):
+    """The coordinate was retired for ever. Submit a new data_version."""
+
+
 class PermitHeldError(ControlPlaneError):
     """Another attempt holds a live commit permit; ``retry_after`` is in seconds."""
 
@@ -59,7 +65,7 @@ class ControlPlane(Protocol):
         """Return the attempts of a launch that are still wanted."""
 
     def report(self, report: Report) -> ReportAnswer:
-        """Tell what happened to an attempt. Raises AttemptSupersededError, PermitHeldError."""
+        """Tell what happened to an attempt. Raises AttemptSupersededError, PermitHeldError, VersionRetiredError."""
 
     def intake(self, request: IntakeRequest) -> IntakeAnswer:
         """Show one tick's records; learn what to launch."""
@@ -77,12 +83,7 @@ class HttpControlPlane:
         """Make the client; nothing is sent yet. ``transport`` replaces the network in tests."""
         self._secret = settings.internal_secret
         self._patience = patience
-        self._http = httpx.Client(
-            base_url=settings.api_url,
-            timeout=httpx.Timeout(20.0, connect=5.0),
-            trust_env=False,
-            transport=transport,
-        )
+        self._http = api_client(settings.api_url, transport)
 
     def members(self, launch_id: UUID) -> LaunchMembers:
         """See ControlPlane."""
@@ -108,14 +109,10 @@ class HttpControlPlane:
             raise ControlPlaneRefusedError(f"{method} {path}: the answer does not fit: {error}") from error
 
     def _send(self, method: str, path: str, body: BaseModel | None = None) -> httpx.Response:
-        content = body.model_dump_json().encode() if body else b""
-        retrying = stamina.retry_context(
-            on=ControlPlaneUnavailableError, attempts=None, timeout=self._patience, wait_initial=0.2, wait_max=5.0
-        )
-        for attempt in retrying:
-            with attempt:
-                return self._send_once(method, path, content)
-        raise AssertionError("stamina returns or raises")
+        # Without what is as always: an API of the version before does not know the fields that came since.
+        content = body.model_dump_json(exclude_defaults=True).encode() if body else b""
+        send = partial(self._send_once, method, path, content)
+        return ask_again(send, on=ControlPlaneUnavailableError, patience=self._patience)
 
     def _send_once(self, method: str, path: str, content: bytes) -> httpx.Response:
         headers = {
@@ -132,21 +129,15 @@ class HttpControlPlane:
 
 
 def _refuse(answer: httpx.Response, call: str) -> None:
-    problem = _problem(answer)
+    problem = problem_of(answer)
     code, detail = problem.get("code"), problem.get("detail") or answer.reason_phrase
     message = f"{call}: {answer.status_code} {code or ''}: {detail}"
     if code == "attempt_superseded":
         raise AttemptSupersededError(message)
+    if code == "version_retired":
+        raise VersionRetiredError(message)
     if code == "permit_held":
         raise PermitHeldError(message, float(problem.get("retry_after", _RETRY_AFTER_SECONDS)))
-    if answer.status_code >= 500 or answer.status_code == 429:
+    if may_pass(answer):
         raise ControlPlaneUnavailableError(message)
     raise ControlPlaneRefusedError(message)
-
-
-def _problem(answer: httpx.Response) -> dict[str, Any]:
-    try:
-        document = answer.json()
-    except ValueError:
-        return {}
-    return document if isinstance(document, dict) else {}

@@ -11,12 +11,15 @@ from dagster import ResourceDefinition, resource
 from resources.settings import ComputeSettings, compute_settings
 
 if TYPE_CHECKING:
+    from resources.backfills import HttpBackfills
     from resources.control_plane import HttpControlPlane
     from resources.kafka_log import KafkaRecordLog
     from resources.lake import S3Lake
 
 TICK_PATIENCE_SECONDS = 5.0
 """A tick has 60 s in all, and the next one tries again: it waits for the control plane less long than a run does."""
+SCHEDULE_PATIENCE_SECONDS = 10.0
+"""A schedule's tick has 60 s too; one that failed is tried again a minute later."""
 
 
 @resource(description="The compute plane's settings.")
@@ -35,6 +38,12 @@ def record_log() -> "KafkaRecordLog":
 def intake() -> "HttpControlPlane":
     """Return this process's client, not yet connected."""
     return _intake()
+
+
+@resource(description="The API as a schedule asks it for backfills.")
+def backfills() -> "HttpBackfills":
+    """Return this process's client, not yet connected."""
+    return _backfills()
 
 
 @resource(description="The control plane as a run calls it.")
@@ -61,6 +70,7 @@ RESOURCES: dict[str, ResourceDefinition] = {
     "settings": settings,
     "record_log": record_log,
     "intake": intake,
+    "backfills": backfills,
     "control_plane": control_plane,
     "lake": lake,
     "landing": landing,
@@ -85,3 +95,10 @@ def _intake() -> "HttpControlPlane":
     from resources.control_plane import HttpControlPlane  # noqa: PLC0415
 
     return HttpControlPlane(compute_settings(), patience=TICK_PATIENCE_SECONDS)
+
+
+@cache
+def _backfills() -> "HttpBackfills":
+    from resources.backfills import HttpBackfills  # noqa: PLC0415
+
+    return HttpBackfills(compute_settings(), patience=SCHEDULE_PATIENCE_SECONDS)

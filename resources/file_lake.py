@@ -1,5 +1,6 @@
 """The lake as a folder, for tests: the same behaviour as S3 (one suite proves both, tests/contract/test_lake.py)."""
 
+import hashlib
 import os
 import secrets
 import time
@@ -37,6 +38,10 @@ class FileLake:
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             return None
 
+    def chunks(self, key: str) -> Iterator[bytes]:
+        """See Lake."""
+        yield (self._root / key).read_bytes()
+
     def tail(self, key: str, size_bytes: int) -> bytes:
         """See Lake. Raises ObjectMissingError."""
         body = self.get(key)
@@ -50,7 +55,9 @@ class FileLake:
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
             key = path.relative_to(self._root).as_posix()
             if key.startswith(prefix) and not key.startswith(_SCRATCH):
-                yield ObjectInfo(key, path.stat().st_size)
+                found = path.stat()
+                etag = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+                yield ObjectInfo(key, found.st_size, etag, datetime.fromtimestamp(found.st_mtime, UTC))
 
     def put(self, key: str, body: bytes) -> None:
         """See Lake."""

@@ -1,7 +1,7 @@
 """Apache Kafka: how clients are built, and the writing side (``kafka_log`` reads, ``log`` has the ports)."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import monotonic
@@ -17,7 +17,7 @@ from resources.kafka_security import WatchedNetwork, security_options
 from resources.log import OutgoingRecord, RecordLogError, Relay
 from resources.settings import KafkaSettings
 
-__all__ = ["KafkaRelay", "OutgoingRecord", "Relay", "Topic", "Topics", "connect"]
+__all__ = ["KafkaRelay", "OutgoingRecord", "Relay", "Topic", "Topics", "connect", "relays_own"]
 
 CONNECT_MS = 5_000
 DELIVERY_MS = 10_000
@@ -65,22 +65,40 @@ def connect(client: Callable[..., Any], settings: KafkaSettings, **config: Any) 
 
 
 class Topics:
-    """Asks the broker which incarnation of the topic it has now: never from a cache."""
+    """Asks the broker which incarnations of topics it has now: never from a cache."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._name = settings.kafka_topic
         self._admin = connect(KafkaAdminClient, settings)
 
     def describe(self) -> Topic:
-        """Return the topic. Raises RecordLogError when there is none, KafkaError when no broker answers."""
-        (found,) = self._admin.describe_topics([self._name])
-        if found["error_code"] != 0 or found["topic_id"] is None:
-            raise RecordLogError(f"topic {self._name!r} does not exist on the broker: run 'lakemill topics ensure'")
-        return Topic(found["topic_id"], tuple(sorted(part["partition_index"] for part in found["partitions"])))
+        """Return the relay's topic. Raises RecordLogError when there is none, KafkaError when no broker answers."""
+        return relays_own(self.present([self._name]), self._name)
+
+    def present(self, names: Sequence[str]) -> dict[str, Topic]:
+        """Return those of ``names`` that exist and that we may see, by one question. Raises KafkaError."""
+        return {
+            found["name"]: Topic(
+                found["topic_id"], tuple(sorted(part["partition_index"] for part in found["partitions"]))
+            )
+            for found in self._admin.describe_topics(list(names))
+            if found["error_code"] == 0 and found["topic_id"] is not None
+        }
 
     def close(self) -> None:
         """Close the connection."""
         self._admin.close()
+
+
+def _partitions(described: Mapping[str, Any]) -> tuple[int, ...]:
+    return tuple(sorted(part["partition_index"] for part in described["partitions"]))
+
+
+def relays_own(topics: Mapping[str, Topic], name: str) -> Topic:
+    """Return the relay's topic ``name``. Raises RecordLogError when it is not among ``topics``."""
+    if name not in topics:
+        raise RecordLogError(f"topic {name!r} does not exist on the broker: run 'lakemill topics ensure'")
+    return topics[name]
 
 
 class KafkaRelay:
@@ -161,7 +179,7 @@ class _ProducerLink:
         positions = [self._position(future, deadline) for future in futures]
         now = self._topics.describe()
         if now.id != self._topic_id:
-            log.error("topic_recreated", topic=self._name, was=self._topic_id, now=now.id, unconfirmed=len(records))
+            log.error("log.topic_recreated", topic=self._name, was=self._topic_id, now=now.id, unconfirmed=len(records))
             return [None] * len(records)
         return positions
 

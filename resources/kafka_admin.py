@@ -46,26 +46,54 @@ def ensure_topic(
     that is there has fewer partitions, replicas or bytes in a record than it must have.
     """
     topic = settings.kafka_topic
+    with _making(topic), _admin(settings, wait_seconds) as admin:
+        if _make_missing(admin, topic, _plan(settings, partitions, replication_factor)):
+            return True
+        lacks = list(_shortcomings(admin, settings, partitions, replication_factor or 1))
+    if lacks:
+        raise TopicError(f"topic {topic!r} exists, but {'; '.join(lacks)}")
+    return False
+
+
+def ensure_direct_topics(
+    settings: KafkaSettings, *, partitions: int = DEFAULT_PARTITIONS, replication_factor: int | None = None
+) -> dict[str, bool]:
+    """Create the direct topics that are missing; returns topic → whether it was created.
+
+    One that exists is its producers', and taken as it is. Raises TopicError like ``ensure_topic``.
+    """
+    made: dict[str, bool] = {}
+    for topic in settings.direct_topics:
+        with _making(topic), _admin(settings) as admin:
+            made[topic] = _make_missing(admin, topic, _plan(settings, partitions, replication_factor))
+    return made
+
+
+def _plan(settings: KafkaSettings, partitions: int, replication_factor: int | None) -> dict[str, Any]:
     plan: dict[str, Any] = {"num_partitions": partitions, "configs": {"max.message.bytes": str(_topic_bytes(settings))}}
-    if replication_factor is not None:
-        plan["replication_factor"] = replication_factor
+    return plan if replication_factor is None else {**plan, "replication_factor": replication_factor}
+
+
+def _make_missing(admin: Any, topic: str, plan: dict[str, Any]) -> bool:
+    """Return whether the topic was created; either way every partition has a leader then. Raises KafkaError."""
+    if topic in admin.list_topics():
+        return False
     try:
-        with _admin(settings, wait_seconds) as admin:
-            if topic not in admin.list_topics():
-                try:
-                    admin.create_topics({topic: plan}, wait_for_metadata=True)
-                except TopicAlreadyExistsError:
-                    admin.wait_for_topics([topic])  # somebody else made it in between
-                else:
-                    return True
-            lacks = list(_shortcomings(admin, settings, partitions, replication_factor or 1))
+        admin.create_topics({topic: plan}, wait_for_metadata=True)
+    except TopicAlreadyExistsError:
+        admin.wait_for_topics([topic])  # somebody else made it in between
+        return False
+    return True
+
+
+@contextmanager
+def _making(topic: str) -> Iterator[None]:
+    try:
+        yield
     except KafkaError as error:
         needs = ": the user needs Describe, DescribeConfigs and Create on it"
         hint = needs if isinstance(error, AuthorizationError) else ""
         raise TopicError(f"topic {topic!r} cannot be checked or made: {error}{hint}") from error
-    if lacks:
-        raise TopicError(f"topic {topic!r} exists, but {'; '.join(lacks)}")
-    return False
 
 
 def _topic_bytes(settings: KafkaSettings) -> int:

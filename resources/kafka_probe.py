@@ -52,15 +52,15 @@ class KafkaAnswers(Protocol):
     def cluster(self) -> ClusterFacts:
         """Return the cluster. Raises KafkaProbeError."""
 
-    def topic(self) -> TopicFacts:
-        """Return the topic. Raises KafkaProbeError."""
+    def topic(self, name: str | None = None) -> TopicFacts:
+        """Return a topic, by default the relay's. Raises KafkaProbeError."""
 
-    def configs(self) -> Mapping[str, str]:
-        """Return the topic's settings, defaults included. Raises SettingsHiddenError, KafkaProbeError."""
+    def configs(self, name: str | None = None) -> Mapping[str, str]:
+        """Return a topic's settings, defaults included. Raises SettingsHiddenError, KafkaProbeError."""
 
 
 class KafkaProbe:
-    """One connection to one cluster, and one topic."""
+    """One connection to one cluster."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         """Connect. Raises KafkaProbeError."""
@@ -75,10 +75,11 @@ class KafkaProbe:
         controller = found.get("controller_id")
         return ClusterFacts(str(found["cluster_id"]), len(found["brokers"]), None if controller == -1 else controller)
 
-    def topic(self) -> TopicFacts:
+    def topic(self, name: str | None = None) -> TopicFacts:
         """See KafkaAnswers."""
-        with _answering(f"topic {self._name!r}"):
-            (found,) = self._admin.describe_topics([self._name])
+        name = name or self._name
+        with _answering(f"topic {name!r}"):
+            (found,) = self._admin.describe_topics([name])
             if found["error_code"]:
                 raise for_code(found["error_code"])
         parts: list[dict[str, Any]] = found["partitions"]
@@ -90,15 +91,16 @@ class KafkaProbe:
             operations=frozenset(found.get("authorized_operations") or ()),
         )
 
-    def configs(self) -> Mapping[str, str]:
+    def configs(self, name: str | None = None) -> Mapping[str, str]:
         """See KafkaAnswers."""
-        resource = ConfigResource(ConfigResourceType.TOPIC, self._name)
-        with _answering(f"the settings of topic {self._name!r}"):
-            told = self._admin.describe_configs([resource], config_filter="all")["topic"].get(self._name)
+        name = name or self._name
+        resource = ConfigResource(ConfigResourceType.TOPIC, name)
+        with _answering(f"the settings of topic {name!r}"):
+            told = self._admin.describe_configs([resource], config_filter="all")["topic"].get(name)
         if not told:
-            self.topic()  # a topic that is not there shows no settings either, and says so
-            raise SettingsHiddenError(f"our principal may not see the settings of {self._name!r} (DescribeConfigs)")
-        return {name: str(entry["value"]) for name, entry in told.items()}
+            self.topic(name)  # a topic that is not there shows no settings either, and says so
+            raise SettingsHiddenError(f"our principal may not see the settings of {name!r} (DescribeConfigs)")
+        return {setting: str(entry["value"]) for setting, entry in told.items()}
 
     def close(self) -> None:
         """Close the connection."""

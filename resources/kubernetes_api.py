@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from kubernetes import config
 from kubernetes.client import ApiClient, ApiException, Configuration
@@ -11,13 +12,24 @@ from urllib3.exceptions import HTTPError
 
 from resources.cluster import ClusterAbsentError, ClusterError, ClusterRefusedError, ClusterUnavailableError
 
-TIMEOUT = (3.0, 10.0)
-"""Seconds to connect, and to wait for an answer; each call is tried twice."""
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
-def connect() -> tuple[ApiClient, str]:
+class BoundedApiClient(ApiClient):  # type: ignore[misc]  # kubernetes has no types
+    """Bounds the calls that set no limit of their own, as Dagster's do: a mute server would keep them for ever."""
+
+    timeout = (3.0, 10.0)
+    """Seconds to connect, and to wait for an answer."""
+
+    def request(self, *arguments: Any, _request_timeout: Any = None, **options: Any) -> Any:
+        """Send one request: all calls of the API's classes come through here."""
+        return super().request(*arguments, _request_timeout=_request_timeout or self.timeout, **options)
+
+
+def connect() -> tuple[BoundedApiClient, str]:
     """Return a client with the pod's token, or else the kubeconfig's, and the namespace that goes with it.
+
+    It tries each call twice.
 
     Nothing is sent yet. Raises ClusterAbsentError.
     """
@@ -33,7 +45,7 @@ def connect() -> tuple[ApiClient, str]:
             raise ClusterAbsentError(f"neither in a pod with a token nor with a kubeconfig ({error})") from error
         namespace = current["context"].get("namespace", "default")
     settings.retries = 1  # for a connection that has died meanwhile; urllib3's own three would take minutes
-    return ApiClient(settings), namespace
+    return BoundedApiClient(settings), namespace
 
 
 @contextmanager

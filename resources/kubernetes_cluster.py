@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from kubernetes.client import ApiClient, ApiException, BatchV1Api, CoreV1Api
 
 from resources.cluster import Job, Pod
-from resources.kubernetes_api import TIMEOUT, answering, connect
+from resources.kubernetes_api import answering, connect
 
 _Answer = TypeVar("_Answer")
 _OURS = {"dagster", "executor"}  # as dagster-k8s names a run's container, and our template an executor's
@@ -16,42 +16,40 @@ _OURS = {"dagster", "executor"}  # as dagster-k8s names a run's container, and o
 class KubernetesCluster:
     """The cluster that this process runs in, or that KUBECONFIG names. Connects at the first call."""
 
-    def __init__(self, namespace: str, timeout: tuple[float, float] = TIMEOUT) -> None:
+    def __init__(self, namespace: str) -> None:
         self._namespace = namespace
-        self._limits = {"_request_timeout": timeout}
 
     def pod(self, name: str) -> Pod | None:
         """See Cluster."""
-        found = _or_none(lambda: self._core.read_namespaced_pod(name, self._namespace, **self._limits))
+        found = _or_none(lambda: self._core.read_namespaced_pod(name, self._namespace))
         return pod_of(found) if found else None
 
     def pods(self, labels: str) -> list[Pod]:
         """See Cluster."""
         with answering():
-            found = self._core.list_namespaced_pod(self._namespace, label_selector=labels, **self._limits)
+            found = self._core.list_namespaced_pod(self._namespace, label_selector=labels)
         return [pod_of(item) for item in found.items]
 
     def job(self, name: str) -> Job | None:
         """See Cluster."""
-        found = _or_none(lambda: self._batch.read_namespaced_job(name, self._namespace, **self._limits))
+        found = _or_none(lambda: self._batch.read_namespaced_job(name, self._namespace))
         return _job(found) if found else None
 
     def complaints(self, kind: str, name: str) -> list[str]:
         """See Cluster."""
         fields = f"involvedObject.kind={kind},involvedObject.name={name},type=Warning"
         with answering():
-            found = self._core.list_namespaced_event(self._namespace, field_selector=fields, **self._limits)
+            found = self._core.list_namespaced_event(self._namespace, field_selector=fields)
         return [f"{event.reason}: {event.message or ''}" for event in sorted(found.items, key=_when)]
 
     def try_pod(self, manifest: dict[str, Any]) -> None:
         """See Cluster."""
         with answering():
-            self._core.create_namespaced_pod(self._namespace, manifest, dry_run="All", **self._limits)
+            self._core.create_namespaced_pod(self._namespace, manifest, dry_run="All")
 
     def delete_job(self, name: str) -> None:
         """See Cluster."""
-        how = {"propagation_policy": "Background", **self._limits}
-        _or_none(lambda: self._batch.delete_namespaced_job(name, self._namespace, **how))
+        _or_none(lambda: self._batch.delete_namespaced_job(name, self._namespace, propagation_policy="Background"))
 
     @cached_property
     def _core(self) -> CoreV1Api:

@@ -7,7 +7,7 @@ from kubernetes import client
 
 from resources.cluster import ClusterRefusedError, ImpersonationError
 from resources.cluster_review import Access, PodEnd, PodModel, ShortPod
-from resources.kubernetes_api import TIMEOUT, answering, connect
+from resources.kubernetes_api import BoundedApiClient, answering, connect
 from resources.short_pod import run_to_its_end
 
 
@@ -28,13 +28,13 @@ class KubernetesReview:
         """See ClusterReview."""
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
         with answering("a SelfSubjectReview"):
-            found = client.AuthenticationV1Api(self._api).create_self_subject_review(body, _request_timeout=TIMEOUT)
+            found = client.AuthenticationV1Api(self._api).create_self_subject_review(body)
         return str(found.status.user_info.username)
 
     def version(self) -> str:
         """See ClusterReview."""
         with answering("its version"):
-            return str(client.VersionApi(self._api).get_code(_request_timeout=TIMEOUT).git_version)
+            return str(client.VersionApi(self._api).get_code().git_version)
 
     def may(self, access: Access, account: str | None = None) -> bool:
         """See ClusterReview."""
@@ -62,7 +62,7 @@ class KubernetesReview:
         """See ClusterReview."""
         with answering("a list of pods"):
             found = client.CoreV1Api(self._api).list_namespaced_pod(
-                self.namespace, field_selector=f"spec.serviceAccountName={account}", limit=1, _request_timeout=TIMEOUT
+                self.namespace, field_selector=f"spec.serviceAccountName={account}", limit=1
             )
         if not found.items:
             return None
@@ -84,11 +84,11 @@ class KubernetesReview:
         return self.user()
 
     def _as(self, account: str) -> Any:
-        other = client.ApiClient(self._api.configuration)
+        other = BoundedApiClient(self._api.configuration)
         other.set_default_header("Impersonate-User", f"system:serviceaccount:{self.namespace}:{account}")
         return other
 
     def _review(self, api: Any, body: dict[str, Any]) -> bool:
         with answering("an access review"):
             asked = client.AuthorizationV1Api(api)
-            return bool(asked.create_self_subject_access_review(body, _request_timeout=TIMEOUT).status.allowed)
+            return bool(asked.create_self_subject_access_review(body).status.allowed)

@@ -1,4 +1,4 @@
-"""The object store, through a port of eight verbs.
+"""The object store, through a port of nine verbs.
 
 LakeError
 ├── LakeUnavailableError     no answer, 5xx, or changed on its way; after a PUT the outcome is unknown (retriable)
@@ -9,7 +9,7 @@ LakeError
 import re
 import ssl
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from typing import NoReturn, Protocol
@@ -34,10 +34,7 @@ class LakeError(LakemillError):
 
 
 class LakeUnavailableError(LakeError):
-    """The store did not answer, answered 5xx, or got something else than was sent.
-
-    After a PUT nobody knows whether it was stored: GET and compare.
-    """
+    """The store did not answer, answered 5xx, or got other bytes. Nobody knows if a PUT was stored: GET and compare."""
 
     retriable = True
 
@@ -52,10 +49,12 @@ class ObjectMissingError(LakeError):
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """One listed object: its key, relative to the bucket, and its size in bytes."""
+    """One listed object: its key, relative to the bucket, its size in bytes, and what the store notes of it."""
 
     key: str
     size: int
+    etag: str | None = field(default=None, compare=False)
+    modified_at: datetime | None = field(default=None, compare=False)
 
 
 class PutOutcome(Enum):
@@ -91,11 +90,14 @@ class Lake(Protocol):
     def get(self, key: str) -> bytes | None:
         """Return the whole object, or None when there is none."""
 
+    def chunks(self, key: str) -> Iterator[bytes]:
+        """Yield a listed object piece by piece."""
+
     def tail(self, key: str, size_bytes: int) -> bytes:
         """Return the last ``size_bytes`` bytes, or all of a smaller object. Raises ObjectMissingError."""
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """Yield every object below ``prefix``, in the order of keys."""
+        """Yield every object below ``prefix``, in the order of keys, with its ETag and its time."""
 
     def put(self, key: str, body: bytes) -> None:
         """Store raw files in the landing bucket. Snapshots are never written with it."""
@@ -131,6 +133,13 @@ class S3Lake:
         """See Lake. Raises LakeUnavailableError, LakeAccessError."""
         return self._read(key)
 
+    def chunks(self, key: str) -> Iterator[bytes]:
+        """See Lake. Raises LakeUnavailableError, LakeAccessError."""
+        try:
+            yield from self._client.get_object(Bucket=self._bucket, Key=key)["Body"].iter_chunks(1024 * 1024)
+        except (ClientError, BotoCoreError) as error:
+            self._refuse(error, key)
+
     def tail(self, key: str, size_bytes: int) -> bytes:
         """See Lake. Raises ObjectMissingError, LakeUnavailableError, LakeAccessError."""
         body = self._read(key, Range=f"bytes=-{size_bytes}")
@@ -140,7 +149,7 @@ class S3Lake:
 
     def _read(self, key: str, **options: str) -> bytes | None:
         try:
-            body: bytes = self._client.get_object(Bucket=self._bucket, Key=key, **options)["Body"].read()
+            return bytes(self._client.get_object(Bucket=self._bucket, Key=key, **options)["Body"].read())
         except (ClientError, BotoCoreError) as error:
             code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
             if code in _MISSING:
@@ -148,7 +157,6 @@ class S3Lake:
             if code == "InvalidRange":  # the end of an empty object
                 return b""
             self._refuse(error, key)
-        return body
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """See Lake. Raises LakeUnavailableError, LakeAccessError."""
@@ -156,7 +164,8 @@ class S3Lake:
         try:
             for page in pages:
                 for entry in page.get("Contents", ()):
-                    yield ObjectInfo(entry["Key"], entry["Size"])
+                    etag = entry.get("ETag", "").strip('"') or None
+                    yield ObjectInfo(entry["Key"], entry["Size"], etag, entry.get("LastModified"))
         except (ClientError, BotoCoreError) as error:
             self._refuse(error, prefix)
 
@@ -177,17 +186,16 @@ class S3Lake:
 
     def presign_commit(self, key: str, valid_seconds: int) -> PresignedPut:
         """See Lake. Works without asking the store; raises LakeAccessError when there are no credentials."""
-        params = {"Bucket": self._bucket, "Key": key, "IfNoneMatch": "*"}
+        what = {"Bucket": self._bucket, "Key": key, "IfNoneMatch": "*"}
         try:
-            signed = self._client.generate_presigned_url("put_object", Params=params, ExpiresIn=valid_seconds)
+            signed = self._client.generate_presigned_url("put_object", Params=what, ExpiresIn=valid_seconds)
         except BotoCoreError as error:
             raise LakeAccessError(f"{self.url(key)}: {error}") from error
         return _S3PresignedPut(signed, expiry_of(signed), self.url(key), self._tls)
 
     def _refuse(self, error: ClientError | BotoCoreError, key: str) -> NoReturn:
         if isinstance(error, ClientError):
-            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-            code = error.response["Error"]["Code"]
+            status, code = error.response["ResponseMetadata"]["HTTPStatusCode"], error.response["Error"]["Code"]
             if status < 500 and status != 429 and code not in _PASSING:
                 raise LakeAccessError(f"{self.url(key)}: {status} {code}; check credentials and bucket") from error
         raise LakeUnavailableError(f"{self.url(key)}: {distrust(error) or error}") from error

@@ -4,13 +4,16 @@ LakemillError
 └── RecordLogError        the log cannot be read now; the same call may succeed later
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from contracts.cursor import Cursor
 from contracts.intake import LogGap, LogPosition, LogRecord
 from contracts.problems import LakemillError
+
+Partition = tuple[str, int]
+"""A topic's name and one of its partitions."""
 
 
 class RecordLogError(LakemillError):
@@ -39,10 +42,14 @@ class Polled:
 class RecordLog(Protocol):
     """Reading by a cursor that the caller keeps."""
 
-    def poll(self, cursor: Cursor, *, wait_seconds: float, max_records: int) -> Polled:
+    def poll(
+        self, cursor: Cursor, *, wait_seconds: float, max_records: int, held: Collection[Partition] = ()
+    ) -> Polled:
         """Return what follows ``cursor``: at once when something is there, else after ``wait_seconds``.
 
-        Raises RecordLogError when the log cannot be read; the same cursor can be tried again.
+        ``max_records`` come from the relay's topic at most, and as many from the direct topics together. Nothing is
+        read of partitions that are ``held``. Raises RecordLogError when the relay's topic cannot be read; the same
+        cursor can be tried again. A direct topic that cannot be read is left out.
         """
         ...
 

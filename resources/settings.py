@@ -6,15 +6,22 @@ the control plane never holds a Spark setting, and the compute plane never holds
 
 import os
 import ssl
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from contracts.direct_topics import parse_direct_topics
+from contracts.sources import checked_prefixes, comma_separated
 
 STATE_DIR = Path(os.environ.get("LAKEMILL_STATE_DIR", ".lakemill")).absolute()
 """Where the embedded stack keeps its state; a deployment leaves it unset."""
+
+
+CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(comma_separated)]
 
 
 class _Settings(BaseSettings):
@@ -40,42 +47,59 @@ class LakeSettings(_Settings):
     """PEM file of the authority that signed the store's certificate; the system's own ones when unset."""
     permit_seconds: int = Field(120, ge=5, le=3600)
     """How long a presigned commit, and so a commit permit, is valid."""
+    register_sources: Annotated[CommaSeparated, AfterValidator(checked_prefixes)] = ()
+    """``s3://bucket/{tenant}/{entity_id}/``, …: where else deliveries may lie than in the landing bucket."""
 
     @field_validator("s3_ca_file")
     @classmethod
     def _readable_and_of_use(cls, value: Path | None, info: ValidationInfo) -> Path | None:
         if value is None:
             return None
-        endpoint = info.data.get("s3_endpoint") or ""
-        if endpoint.startswith("http:"):
+        if (endpoint := info.data.get("s3_endpoint") or "").startswith("http:"):
             raise ValueError(f"LAKEMILL_S3_CA_FILE is set, but LAKEMILL_S3_ENDPOINT is {endpoint}")
         try:
             ssl.create_default_context(cafile=value)
         except OSError as error:
-            raise ValueError(
-                f"LAKEMILL_S3_CA_FILE ({value}) is not a readable PEM file of certificates: {error}"
-            ) from error
+            raise ValueError(f"LAKEMILL_S3_CA_FILE ({value}) is not a readable PEM file: {error}") from error
         return value
 
 
-class KafkaSettings(_Settings):
-    """The log between the planes."""
+class DirectTopicSettings(_Settings):
+    """Where producers write requests to Kafka themselves."""
+
+    direct_topics: Annotated[dict[str, str], NoDecode] = Field(default_factory=dict)
+    """``topic=tenant,topic2=tenant2``: whoever may write to a topic speaks for its tenant."""
+
+    @field_validator("direct_topics", mode="before")
+    @classmethod
+    def _topic_to_tenant(cls, value: object) -> object:
+        return parse_direct_topics(value) if isinstance(value, str) else value
+
+
+class KafkaSettings(DirectTopicSettings):
+    """The log between the planes, and the producers' topics beside it."""
 
     kafka_bootstrap: str = "127.0.0.1:8403"
-    kafka_topic: str = "lakemill.processes"
+    kafka_topic: str = Field("lakemill.processes", validate_default=True)
     kafka_max_record_bytes: int = 1_048_576
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     kafka_ca_file: Path | None = None
-    """PEM file of the authority that signed the brokers' certificates; the system's own ones when unset."""
+    """As ``s3_ca_file``, for the brokers' certificates."""
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(None, validate_default=True)
     kafka_sasl_username: str | None = Field(None, validate_default=True)
     kafka_sasl_password: SecretStr | None = Field(None, validate_default=True)
 
+    @field_validator("kafka_topic")
+    @classmethod
+    def _no_direct_topic(cls, value: str, info: ValidationInfo) -> str:
+        if value in info.data.get("direct_topics", {}):
+            raise ValueError(f"LAKEMILL_DIRECT_TOPICS names the relay's own topic {value!r} (LAKEMILL_KAFKA_TOPIC)")
+        return value
+
     @field_validator("kafka_ca_file")
     @classmethod
     def _only_with_tls(cls, value: Path | None, info: ValidationInfo) -> Path | None:
-        protocol = info.data.get("kafka_security_protocol", "SSL")
-        if value is not None and "SSL" not in protocol:
+        if value is not None and "SSL" not in (protocol := info.data.get("kafka_security_protocol", "SSL")):
             raise ValueError(f"LAKEMILL_KAFKA_CA_FILE is set, but LAKEMILL_KAFKA_SECURITY_PROTOCOL is {protocol}")
         return value
 
@@ -106,6 +130,13 @@ class PlaneLinkSettings(_Settings):
         return value
 
 
+class ClientSettings(_Settings):
+    """A caller of the REST API."""
+
+    api_url: str = "http://127.0.0.1:8400"
+    api_key: SecretStr
+
+
 class ControlSettings(LakeSettings, KafkaSettings, PlaneLinkSettings):
     """The API and the worker."""
 
@@ -117,9 +148,9 @@ class ControlSettings(LakeSettings, KafkaSettings, PlaneLinkSettings):
     """Dagster's writable webserver, as the control plane reaches it."""
     dagster_ui_url: str = Field("", validate_default=True)
     """Where people open Dagster's pages: what links to runs begin with. ``dagster_url`` when unset."""
-    callback_allow: Annotated[tuple[str, ...], NoDecode] = ()
+    callback_allow: CommaSeparated = ()
     """Networks (CIDR) that callbacks may reach although they are not public; there http and any port are allowed."""
-    own_report_urls: Annotated[tuple[str, ...], NoDecode] = ("https://api.internal/v1/processes/callback",)
+    own_report_urls: CommaSeparated = ("https://api.internal/v1/processes/callback",)
     """Callback addresses that mean "no external delivery": our own report endpoint, as producers may write it."""
     max_in_flight: int = Field(200, ge=1)
     """Processes released and not yet terminal, at most."""
@@ -127,24 +158,31 @@ class ControlSettings(LakeSettings, KafkaSettings, PlaneLinkSettings):
     release_interval: float = 0.25
     callback_interval: float = 0.5
     reconcile_interval: float = 30.0
+    retain_processes_days: int = Field(90, ge=1)
+    """How long an ended process is kept, with its events, callbacks and runs in Dagster. What it published stays."""
+    retain_idempotency_days: int = Field(7, ge=1)
+    """How long a repeated Idempotency-Key gets its first answer."""
+    retain_dead_letters_days: int = Field(30, ge=1)
+    retention_interval: float = 60.0
     worker_heartbeat_file: Path | None = None
     """Touched by the worker each second while all its loops are well; for readiness and liveness probes."""
     clock_skew_seconds: int = 5
     """Added to a permit's life before a process may end without success."""
+
+    @model_validator(mode="after")
+    def _keys_lead_somewhere(self) -> Self:
+        if self.retain_processes_days < self.retain_idempotency_days:
+            raise ValueError("LAKEMILL_RETAIN_PROCESSES_DAYS must be at least LAKEMILL_RETAIN_IDEMPOTENCY_DAYS")
+        return self
 
     @field_validator("dagster_ui_url")
     @classmethod
     def _else_the_webserver(cls, value: str, info: ValidationInfo) -> str:
         return value or str(info.data.get("dagster_url", ""))  # absent when it is itself refused
 
-    @field_validator("callback_allow", "own_report_urls", mode="before")
-    @classmethod
-    def _comma_separated(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
 
 class ComputeSettings(LakeSettings, KafkaSettings, PlaneLinkSettings):
-    """The sensor and the runs."""
+    """The sensors, the schedules and the runs."""
 
     jars_dir: Path = Path("jars")
     """One folder with the S3A and committer jars, on the driver's and the executors' class path."""
@@ -164,6 +202,22 @@ class ComputeSettings(LakeSettings, KafkaSettings, PlaneLinkSettings):
     poll_seconds: float = Field(20.0, gt=0, le=40)
     """How long one sensor tick waits for records; the tick must end well within Dagster's 60 s."""
     poll_records: int = Field(500, ge=1, le=500)
+    landing_unpacked_bytes: int = Field(2**40, ge=1)
+    """What the files of one landing input may be at most, once they are unpacked: a bomb ends before it is read."""
+    live_versions: int = Field(10, ge=1)
+    """How many data versions stay in Dagster's partitions, beside those with runs that have not ended."""
+    schedule_keys: Annotated[Mapping[str, SecretStr], NoDecode] = Field(default_factory=dict)
+    """Tenant → API key with the scope ``submit``, for the schedules: ``tenant=key``, several separated by commas."""
+
+    @field_validator("schedule_keys", mode="before")
+    @classmethod
+    def _tenant_equals_key(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        pairs = [part.strip().partition("=") for part in value.split(",") if part.strip()]
+        if any(not (tenant and key) for tenant, _, key in pairs):
+            raise ValueError("LAKEMILL_SCHEDULE_KEYS is not tenant=key, several separated by commas")
+        return {tenant.strip(): key.strip() for tenant, _, key in pairs}
 
 
 class FaultSettings(_Settings):

@@ -13,7 +13,6 @@ from kubernetes import client
 
 from resources.cluster import Pod
 from resources.cluster_review import PodEnd, ShortPod
-from resources.kubernetes_api import TIMEOUT
 from resources.kubernetes_cluster import pod_of
 
 _POLL_SECONDS = 0.5
@@ -39,14 +38,14 @@ def run_to_its_end(
     """Create the Job, wait for its pod, delete both. Raises kubernetes' ApiException and urllib3's HTTPError."""
     batch, core = client.BatchV1Api(api), client.CoreV1Api(api)
     name = f"lakemill-doctor-{uuid4().hex[:8]}"
-    batch.create_namespaced_job(namespace, job_of(name, pod), _request_timeout=TIMEOUT)
+    batch.create_namespaced_job(namespace, job_of(name, pod))
     try:
         deadline = clock() + pod.seconds
         while (end := _look(core, namespace, name)) is None and clock() < deadline:
             sleep(_POLL_SECONDS)
         return end or PodEnd(None, problem=f"nothing after {pod.seconds:.0f} s: {_why(core, namespace, name)}")
     finally:
-        batch.delete_namespaced_job(name, namespace, propagation_policy="Background", _request_timeout=TIMEOUT)
+        batch.delete_namespaced_job(name, namespace, propagation_policy="Background")
 
 
 def job_of(name: str, pod: ShortPod) -> dict[str, Any]:
@@ -122,13 +121,13 @@ def _why(core: Any, namespace: str, job: str) -> str:
 
 def _pod(core: Any, namespace: str, job: str) -> Pod | None:
     chosen = f"batch.kubernetes.io/job-name={job}"
-    found = core.list_namespaced_pod(namespace, label_selector=chosen, limit=1, _request_timeout=TIMEOUT).items
+    found = core.list_namespaced_pod(namespace, label_selector=chosen, limit=1).items
     return pod_of(found[0]) if found else None
 
 
 def _log(core: Any, namespace: str, pod: str) -> str:
     # As bytes: the client would read a log that is JSON and give back Python's spelling of it.
-    answer = core.read_namespaced_pod_log(pod, namespace, _preload_content=False, _request_timeout=TIMEOUT)
+    answer = core.read_namespaced_pod_log(pod, namespace, _preload_content=False)
     return str(answer.data.decode("utf-8", "replace"))
 
 
@@ -136,7 +135,7 @@ def _event(core: Any, namespace: str, name: str, reason: str) -> str:
     """Return the first event's message: later ones only say that it is tried again."""
     chosen = f"involvedObject.name={name},reason={reason}"
     try:
-        found = core.list_namespaced_event(namespace, field_selector=chosen, _request_timeout=TIMEOUT).items
+        found = core.list_namespaced_event(namespace, field_selector=chosen).items
     except client.ApiException:
         return ""  # not everybody may list events; the pod says less, but enough
     return str(found[0].message) if found else ""

@@ -16,13 +16,14 @@ from contracts.messages import Profile
 from contracts.problems import LakemillError
 from contracts.reasons import Reason
 from resources.settings import ComputeSettings
+from resources.spark_losses import OOM_EVENTS, lost_driver_of, lost_executors_of
 from resources.spark_storage import COMMITTER, SparkUnavailableError, assert_committer, give_access
-from resources.spark_usage import lost_executors_of, pod_peak, usage_of
+from resources.spark_usage import pod_peak, usage_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-_STOP_SECONDS = 120  # a JVM that writes its class archive on a busy machine takes a minute
+_STOP_SECONDS = 300  # a JVM that writes its class archive on a busy machine takes minutes
 
 
 class Executors(Protocol):
@@ -90,6 +91,11 @@ class SparkSessions:
         """Return why executors went before their time, in Spark's words."""
         return lost_executors_of(self._session) if self._session else []
 
+    def lost_driver(self) -> str | None:
+        """Return how the driver's JVM has ended, None while there is one or none was started."""
+        events = OOM_EVENTS if self._settings.pod_name else ()  # else the counts are not of this process alone
+        return lost_driver_of(self._session, events) if self._session else None
+
     def usage(self) -> dict[str, float]:
         """Return what Spark has used so far: see ``resources.spark_usage``."""
         if self._session is None:
@@ -137,10 +143,16 @@ def _build(config: dict[str, str]) -> "SparkSession":
 
 
 def stop_session(session: "SparkSession") -> None:
-    """Stop ``session`` and its JVM."""
+    """Stop ``session`` and its JVM, which may be gone already."""
+    from py4j.protocol import Py4JError  # noqa: PLC0415 - only runs need Spark
+
     context = _context(session)
     gateway: Any = context._gateway
-    session.stop()
+    try:
+        session.stop()
+    except (Py4JError, OSError):
+        context._jsc = None  # the JVM is gone; what it has on this side remains to be stopped
+        context.stop()
     # stop() leaves the JVM to the next session, which would then run with this one's heap and class path.
     gateway.shutdown()
     type(context)._gateway = type(context)._jvm = None
@@ -172,6 +184,9 @@ def spark_config(settings: ComputeSettings, profile: Profile, scratch: Path) -> 
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.ansi.enabled": "true",
         "spark.sql.shuffle.partitions": str(profile.shuffle_partitions),
+        # What a shuffle leaves is put together to parts of 64 MiB, however many partitions it had; else each core would
+        # get a part of its own, and each part becomes a file.
+        "spark.sql.adaptive.coalescePartitions.parallelismFirst": "false",
         "spark.sql.parquet.compression.codec": "zstd",
         "spark.hadoop.parquet.compression.codec.zstd.level": "1",
         "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",

@@ -39,24 +39,29 @@ class SparkUnavailableError(LakemillError):
     retriable = True
 
 
+def access_settings(settings: LakeSettings) -> dict[str, str]:
+    """Return Hadoop's settings of the way to the lake, with what credentials the environment holds. Secret-free."""
+    found = {
+        **_S3A,
+        "fs.s3a.endpoint.region": settings.s3_region,
+        "fs.s3a.aws.credentials.provider": _AMBIENT_PROVIDER,
+    }
+    if endpoint := settings.s3_endpoint:
+        found["fs.s3a.endpoint"] = endpoint
+        found["fs.s3a.connection.ssl.enabled"] = str(endpoint.startswith("https")).lower()
+    return found
+
+
 def give_access(session: "SparkSession", settings: LakeSettings) -> None:
-    """Give a running session the way to the lake. Set on the context, so that no setting or command line shows it."""
+    """Give a running session the way to the lake. Set on the context, so that no command line shows a key."""
     hadoop: Any = session.sparkContext._jsc.hadoopConfiguration()
-    endpoint = settings.s3_endpoint
-    values = {**_S3A, "fs.s3a.endpoint.region": settings.s3_region}
-    if endpoint:
-        values |= {
-            "fs.s3a.endpoint": endpoint,
-            "fs.s3a.connection.ssl.enabled": str(endpoint.startswith("https")).lower(),
-        }
+    values = access_settings(settings)
     if settings.s3_access_key and settings.s3_secret_key:
         values |= {
             "fs.s3a.aws.credentials.provider": _KEYS_PROVIDER,
             "fs.s3a.access.key": settings.s3_access_key,
             "fs.s3a.secret.key": settings.s3_secret_key.get_secret_value(),
         }
-    else:
-        values["fs.s3a.aws.credentials.provider"] = _AMBIENT_PROVIDER
     for name, value in values.items():
         hadoop.set(name, value)
 

@@ -9,18 +9,25 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _CGROUP = Path("/sys/fs/cgroup")
-_SAID_AT_MOST = 400  # Spark quotes whole container statuses
 
 
 def usage_of(session: "SparkSession") -> dict[str, float]:
-    """Return what was used so far.
+    """Return what was used so far; nothing when Spark itself is gone.
 
     Of the driver's JVM: the sum of its heap pools' peaks in bytes, processor seconds (Linux), garbage collection in
-    seconds. Of executors
-    that are processes of their own, dead ones included: how many, their cores, task and garbage collection seconds,
-    and the highest heap of any one, as far as their heartbeats told it.
+    seconds. Of executors that are processes of their own, dead ones included: how many, their cores, task and garbage
+    collection seconds, and the highest heap of any one, as far as their heartbeats told it.
     """
+    from py4j.protocol import Py4JError  # noqa: PLC0415 - only runs need Spark
+
     context: Any = session.sparkContext
+    try:
+        return _driver(context) | _executors(list(executors_of(context)))
+    except (Py4JError, OSError):
+        return {}
+
+
+def _driver(context: Any) -> dict[str, float]:
     factory = context._jvm.java.lang.management.ManagementFactory
     heap = [pool for pool in factory.getMemoryPoolMXBeans() if str(pool.getType().name()) == "HEAP"]
     found: dict[str, float] = {
@@ -31,7 +38,7 @@ def usage_of(session: "SparkSession") -> dict[str, float]:
     if statistics.exists():
         user, system = statistics.read_text().rpartition(")")[2].split()[11:13]
         found["driver_cpu_seconds"] = (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
-    return found | _executors(list(_summaries(context)))
+    return found
 
 
 def pod_peak() -> dict[str, float]:
@@ -43,18 +50,8 @@ def pod_peak() -> dict[str, float]:
     return {}
 
 
-def lost_executors_of(session: "SparkSession") -> list[str]:
-    """Return why executors were removed, in Spark's words; nothing when Spark itself is gone."""
-    from py4j.protocol import Py4JError  # noqa: PLC0415 - only runs need Spark
-
-    try:
-        reasons = [summary.removeReason() for summary in _summaries(session.sparkContext)]
-        return [" ".join(str(reason.get()).split())[:_SAID_AT_MOST] for reason in reasons if reason.isDefined()]
-    except (Py4JError, OSError):
-        return []
-
-
-def _summaries(context: Any) -> Iterator[Any]:
+def executors_of(context: Any) -> Iterator[Any]:
+    """Yield Spark's ``ExecutorSummary`` of each executor that is a process of its own, dead ones too."""
     listed = context._jsc.sc().statusStore().executorList(False)
     for place in range(listed.size()):
         summary = listed.apply(place)

@@ -2,11 +2,14 @@
 
 The sensor judges no record. It moves Dagster's cursor only behind records that the control plane has answered, and
 Dagster stores that cursor only after it has submitted the runs (docs/decisions/0004-sensor-and-cursor.md).
+
+The relay's topic goes first, each direct topic by itself afterwards: what befalls one delays no other
+(docs/decisions/0012-producers-on-kafka.md).
 """
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -23,9 +26,11 @@ from dagster import (
 
 from assets.partitions import DATA_VERSIONS, ENTITIES, LAUNCH_TAG, PROCESS_TAG, partition_key
 from contracts.cursor import Cursor
-from contracts.intake import IntakeAnswer, IntakeRequest, Launch, LogGap, LogRecord, Verdict
+from contracts.intake import IntakeRequest, Launch, LogGap, LogPosition, LogRecord, RecordAnswer, Verdict
 from resources.faults import crash_point
+from resources.log import Polled
 from resources.settings import ComputeSettings
+from sensors.holds import Holds
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -36,20 +41,29 @@ if TYPE_CHECKING:
 REPORT_SECONDS = 15.0
 """An idle tick tells the control plane where we stand at most this often, unless that has changed."""
 
+DIRECT_SECONDS = 25.0
+"""A tick that has taken so long shows no further direct topic: the next one does, and begins with that."""
+FAILED_SECONDS = 30.0
+"""A direct topic that the control plane failed at is left alone for so long."""
+
 log = structlog.get_logger(__name__)
 
 ExistingKeys = Callable[[str, Sequence[str]], Collection[str]]
 """Dimension name, keys → those that Dagster has."""
 SizeOf = Callable[[Launch], Mapping[str, str]]
 """A launch → the tags that give its run the size that was granted."""
+Answers = dict[LogPosition, RecordAnswer]
 
 
 @dataclass(slots=True)
-class Watermark:
-    """What the control plane was told last; kept in the code server between ticks."""
+class Memory:
+    """What the control plane was told last, and when; kept in the code server between ticks."""
 
     persisted: Cursor | None = None
     told_at: float = 0.0
+    shown_at: dict[str, float] = field(default_factory=dict)
+    """Direct topic → when it was last shown."""
+    holds: Holds = field(default_factory=Holds)
 
     def is_worth_telling(self, persisted: Cursor, now: float) -> bool:
         """Whether an idle tick should report ``persisted``."""
@@ -76,7 +90,8 @@ class ProcessRequests:
     """Action name → code digest: what this code location can launch."""
     size_of: SizeOf
     existing_keys: ExistingKeys
-    watermark: Watermark
+    memory: Memory
+    relay_topic: str
     wait_seconds: float
     max_records: int
     clock: Callable[[], float] = monotonic
@@ -86,22 +101,57 @@ class ProcessRequests:
 
         Raises RecordLogError and ControlPlaneError: the tick fails, and Dagster keeps the cursor it has.
         """
-        persisted = Cursor.parse(stored)
-        polled = self.log.poll(persisted, wait_seconds=self.wait_seconds, max_records=self.max_records)
+        began, persisted = self.clock(), Cursor.parse(stored)
+        held = self.memory.holds.at(began)
+        wait = self.memory.holds.wait(began, self.wait_seconds)
+        polled = self.log.poll(persisted, wait_seconds=wait, max_records=self.max_records, held=held)
         crash_point("S1")
-        answer = self._show(persisted, polled.records, polled.gaps)
-        launches = {found.launch.launch_id: found.launch for found in answer.answers if found.launch is not None}
+        by_topic = _by_topic(polled.records)
+        answers = self._show(persisted, by_topic.pop(self.relay_topic, []), polled.gaps)
+        # Who was shown longest ago goes first, so that no busy topic keeps another from its turn.
+        for topic in sorted(by_topic, key=lambda topic: self.memory.shown_at.get(topic, 0.0)):
+            if self.clock() - began < DIRECT_SECONDS:
+                answers |= self._show_direct(persisted, topic, by_topic[topic])
+        cursor = self._behind_answered(polled, answers)
+        launches = {found.launch.launch_id: found.launch for found in answers.values() if found.launch is not None}
         runs, keys = self._requests(launches.values())
-        return Tick(polled.cursor, runs, keys, _summary(answer))
+        return Tick(cursor, runs, keys, _summary(answers.values()))
 
-    def _show(self, persisted: Cursor, records: list[LogRecord], gaps: list[LogGap]) -> IntakeAnswer:
+    def _show(self, persisted: Cursor, records: list[LogRecord], gaps: list[LogGap]) -> Answers:
         now = self.clock()
-        if not records and not gaps and not self.watermark.is_worth_telling(persisted, now):
-            return IntakeAnswer(answers=[])
+        if not records and not gaps and not self.memory.is_worth_telling(persisted, now):
+            return {}
         request = IntakeRequest(persisted=persisted, actions=dict(self.actions), records=records, gaps=gaps)
         answer = self.control_plane.intake(request)
-        self.watermark.persisted, self.watermark.told_at = persisted, now
-        return answer
+        self.memory.persisted, self.memory.told_at = persisted, now
+        return {found.position: found for found in answer.answers}
+
+    def _show_direct(self, persisted: Cursor, topic: str, records: list[LogRecord]) -> Answers:
+        """Show what one direct topic holds; a failure is this topic's only, and its records come again."""
+        from resources.control_plane import ControlPlaneError  # noqa: PLC0415 - the code location loads without it
+
+        self.memory.shown_at[topic] = self.clock()
+        try:
+            return self._show(persisted, records, [])
+        except ControlPlaneError as error:
+            log.error("direct_topic.not_taken_in", topic=topic, error=str(error), again_in=FAILED_SECONDS)  # noqa: TRY400
+            partitions = {(topic, record.position.partition) for record in records}
+            self.memory.holds.hold(partitions, self.clock() + FAILED_SECONDS)
+            return {}
+
+    def _behind_answered(self, polled: Polled, answers: Answers) -> Cursor:
+        """Return the polled cursor, but before what was not shown or is to be shown later."""
+        cursor, now = polled.cursor, self.clock()
+        for topic, records in _by_topic(polled.records).items():
+            again: dict[int, int] = {}
+            for record in reversed(records):
+                answer, at = answers.get(record.position), record.position
+                if answer is None or answer.verdict is Verdict.LATER:
+                    again[at.partition] = at.offset
+                if answer is not None and answer.again_in > 0:
+                    self.memory.holds.hold([(topic, at.partition)], now + answer.again_in)
+            cursor = cursor.back_at(topic, again)
+        return cursor
 
     def _requests(self, launches: Iterable[Launch]) -> tuple[list[RunRequest], list[AddDynamicPartitionsRequest]]:
         # Each launch once: a repeated run_key within one tick would be submitted twice by Dagster.
@@ -118,7 +168,7 @@ class ProcessRequests:
         if launch.action in self.actions:
             return True
         # Left as it is: the reconciler finds that no run came of it and drives the process again.
-        log.error("launch_without_job", launch_id=str(launch.launch_id), action=launch.action)
+        log.error("launch.without_job", launch_id=str(launch.launch_id), action=launch.action)
         return False
 
     def _missing(self, name: str, keys: Sequence[str]) -> list[str]:
@@ -136,8 +186,15 @@ def run_request(launch: Launch, size: Mapping[str, str]) -> RunRequest:
     )
 
 
-def _summary(answer: IntakeAnswer) -> str:
-    counts = Counter(found.verdict for found in answer.answers)
+def _by_topic(records: Iterable[LogRecord]) -> dict[str, list[LogRecord]]:
+    found: dict[str, list[LogRecord]] = {}
+    for record in records:
+        found.setdefault(record.topic, []).append(record)
+    return found
+
+
+def _summary(answers: Iterable[RecordAnswer]) -> str:
+    counts = Counter(found.verdict for found in answers)
     return ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in Verdict if counts[verdict]) or "no records"
 
 
@@ -145,7 +202,7 @@ def process_requests_sensor(
     actions: Mapping[str, str], jobs: Sequence["UnresolvedAssetJobDefinition"], size_of: SizeOf
 ) -> SensorDefinition:
     """Return the sensor ``process_requests`` over ``actions`` (name → digest), each with a job of the same name."""
-    watermark = Watermark()
+    memory = Memory()
 
     @sensor(
         name="process_requests",
@@ -154,7 +211,7 @@ def process_requests_sensor(
         # The tick itself waits for records, so the daemon should call again at once.
         minimum_interval_seconds=1,
         default_status=DefaultSensorStatus.RUNNING,
-        description="Reads released processes from the log, shows them to the control plane, launches what it answers.",
+        description="Shows what the log holds to the control plane, and launches what it answers.",
     )
     def process_requests(context: SensorEvaluationContext) -> SensorResult:
         settings: ComputeSettings = context.resources.settings
@@ -164,7 +221,8 @@ def process_requests_sensor(
             actions=actions,
             size_of=size_of,
             existing_keys=context.instance.get_existing_dynamic_partitions,
-            watermark=watermark,
+            memory=memory,
+            relay_topic=settings.kafka_topic,
             wait_seconds=settings.poll_seconds,
             max_records=settings.poll_records,
         ).tick(context.cursor)

@@ -27,6 +27,8 @@ class FakeCluster:
         default_factory=lambda: {f"lakemill-{suffix}": needed for suffix, needed in TABLE.items()}
     )
     end: PodEnd = field(default_factory=lambda: PodEnd(0))
+    ends: dict[str, PodEnd] = field(default_factory=dict)
+    """Of images whose pods end otherwise."""
     image: str | None = "lakemill-compute:1"
     ran: list[ShortPod] = field(default_factory=list)
 
@@ -49,10 +51,12 @@ class FakeCluster:
 
     def run(self, pod: ShortPod) -> PodEnd:
         self.ran.append(pod)
-        return self.end
+        return self.ends.get(pod.image, self.end)
 
 
-def site(cluster: FakeCluster, jars: Path | None = None, **options: Any) -> Site:
+def site(cluster: FakeCluster, jars: Path | None = None, template: Path = Path("/nowhere"), **options: Any) -> Site:
     secret = SecretStr("internal-secret-of-the-tests")
-    compute = None if jars is None else ComputeSettings(internal_secret=secret, jars_dir=jars)
+    compute = None
+    if jars is not None:
+        compute = ComputeSettings(internal_secret=secret, jars_dir=jars, executor_template=template)
     return Site(Options(**options), compute=compute, connect=lambda _: cluster)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from contracts.messages import RunStatus
-from resources.dagster_events import DagsterEventsError
+from resources.dagster_graphql import DagsterGraphQLError
 from resources.dagster_runs import OVER, DagsterRunsUnavailableError, RunState
 
 _DEAD = {RunState.FAILURE, RunState.CANCELED}
@@ -25,6 +25,11 @@ class FakeRuns:
         start = None if status in _NOT_BEGUN else end or datetime.now(UTC)
         run = RunStatus(run_id=run_id, status=status, started_at=start, ended_at=end, url="http://ui/r")
         self._runs[launch_id, run_id] = run
+
+    @property
+    def known(self) -> list[tuple[UUID, str]]:
+        """Launch and id of every run, in the order of their creation."""
+        return list(self._runs)
 
     async def runs_of_launches(self, launch_ids: Collection[UUID]) -> dict[UUID, RunStatus]:
         self._answer()
@@ -46,14 +51,26 @@ class FakeRuns:
             raise DagsterRunsUnavailableError("away")
 
 
-class FakeEvents:
-    """The webserver's mutation; ``is_away`` makes it fail."""
+class FakeGraphQL:
+    """The webserver's mutations; ``is_away`` makes them fail."""
 
     def __init__(self) -> None:
         self.told: list[tuple[str, str]] = []
+        self.terminated: list[str] = []
+        self.deleted: list[str] = []
         self.is_away = False
 
     async def report_materialization(self, asset: str, partition_key: str, description: str) -> None:
         if self.is_away:
-            raise DagsterEventsError(f"away: {description}")
+            raise DagsterGraphQLError(f"away: {description}")
         self.told.append((asset, partition_key))
+
+    async def delete_run(self, run_id: str) -> None:
+        if self.is_away:
+            raise DagsterGraphQLError("away")
+        self.deleted.append(run_id)
+
+    async def terminate(self, run_id: str) -> None:
+        if self.is_away:
+            raise DagsterGraphQLError("away")
+        self.terminated.append(run_id)

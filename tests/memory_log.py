@@ -1,6 +1,6 @@
 """The log as a fake: both ports over one list per partition, with the accidents that the real one can have."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from threading import Condition
 from time import monotonic
 from uuid import uuid4
@@ -8,7 +8,7 @@ from zlib import crc32
 
 from contracts.cursor import Cursor, TopicPosition
 from contracts.intake import LogGap, LogPosition, LogRecord
-from resources.log import OutgoingRecord, Polled, RecordLogError
+from resources.log import OutgoingRecord, Partition, Polled, RecordLogError
 
 
 class MemoryLog:
@@ -38,6 +38,20 @@ class MemoryLog:
         """Let retention remove the records before ``offset``."""
         self._starts[partition] = offset
 
+    @property
+    def starts(self) -> list[int]:
+        """The first offset of each partition that retention has left."""
+        return list(self._starts)
+
+    @property
+    def ends(self) -> list[int]:
+        """The offset behind the last record of each partition."""
+        return [len(written) for written in self._records]
+
+    def records(self, partition: int) -> list[OutgoingRecord]:
+        """Everything that was ever written to a partition."""
+        return [record for record in self._records[partition] if record is not None]
+
     def write(self, key: bytes | None, value: bytes | None, partition: int = 0) -> LogPosition:
         """Append anything, as a foreign producer could."""
         with self._changed:
@@ -54,7 +68,9 @@ class MemoryLog:
     async def close(self) -> None:
         """See Relay."""
 
-    def poll(self, cursor: Cursor, *, wait_seconds: float, max_records: int) -> Polled:
+    def poll(
+        self, cursor: Cursor, *, wait_seconds: float, max_records: int, held: Collection[Partition] = ()
+    ) -> Polled:
         """See RecordLog."""
         self.polls.append(cursor)
         if self.broken:
@@ -62,18 +78,21 @@ class MemoryLog:
         deadline = monotonic() + wait_seconds
         with self._changed:
             while True:
-                polled = self._read(cursor, max_records)
+                polled = self._read(cursor, max_records, held)
                 left = deadline - monotonic()
                 if polled.records or polled.gaps or left <= 0:
                     return polled
                 self._changed.wait(left)
 
-    def _read(self, cursor: Cursor, max_records: int) -> Polled:
+    def _read(self, cursor: Cursor, max_records: int, held: Collection[Partition]) -> Polled:
         place = cursor.topics.get(self.topic)
         known = place.next_offsets if place is not None and place.topic_id == self.topic_id else {}
         offsets, gaps, records = {}, list[LogGap](), list[LogRecord]()
         for partition, written in enumerate(self._records):
             expected, start = known.get(partition, 0), self._starts[partition]
+            if (self.topic, partition) in held:
+                offsets[partition] = expected
+                continue
             found = expected if start <= expected <= len(written) else start
             if found != expected:
                 gaps.append(self._gap(partition, expected, found))
@@ -97,3 +116,22 @@ class MemoryLog:
             value=value[: self.max_value] if oversized else value,
             truncated_from=len(value) if oversized else None,
         )
+
+
+class MemoryTopics:
+    """RecordLog over the relay's topic and direct ones. ``held`` keeps what each poll was told to leave alone."""
+
+    def __init__(self, relay: MemoryLog, *direct: MemoryLog) -> None:
+        self.logs = [relay, *direct]
+        self.held: list[set[Partition]] = []
+
+    def poll(
+        self, cursor: Cursor, *, wait_seconds: float, max_records: int, held: Collection[Partition] = ()
+    ) -> Polled:
+        """See RecordLog; here each topic is waited for in turn."""
+        self.held.append(set(held))
+        found = Polled([], cursor, [])
+        for log in self.logs:
+            polled = log.poll(found.cursor, wait_seconds=wait_seconds, max_records=max_records, held=held)
+            found = Polled(found.records + polled.records, polled.cursor, found.gaps + polled.gaps)
+        return found

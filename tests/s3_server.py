@@ -3,11 +3,14 @@
 import http.client
 import os
 import shutil
+import socket
 import ssl
+import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,6 +26,8 @@ from resources.lake_admin import ensure_buckets
 from resources.settings import LakeSettings
 from tests.certificates import Authority
 
+RESET = 0
+"""In the place of a status: the connection is reset."""
 ACCESS_KEY, SECRET_KEY = "lakemill-tests", "canary-s3-secret-of-the-tests"
 _FLAGS = {
     "s3.port": "s3",
@@ -90,12 +95,16 @@ class LossyProxy:
     """Forwards every request and keeps it as it came.
 
     Of the PUTs, it loses the answers to the next ``lose`` ones, and changes the bodies of the next ``spoil`` ones.
+    ``meets`` says what befalls a request (method, path) before it reaches the store: an error status, ``RESET``, or
+    (None) nothing. ``delay``: how many seconds every request is held up.
     """
 
     def __init__(self, target: str) -> None:
         self.lose = 0
         self.lost = 0
         self.spoil = 0
+        self.delay = 0.0
+        self.meets: Callable[[str, str], int | None] = lambda _method, _path: None
         self.seen: list[Seen] = []
         self._lock = Lock()
         self._target = urlsplit(target).netloc
@@ -140,8 +149,13 @@ def lossy_proxy(target: str, tls: ssl.SSLContext | None = None) -> Iterator[tupl
         protocol_version = "HTTP/1.1"  # else nobody says "100 Continue", and Spark waits a second before each body
 
         def relay(self) -> None:
-            answer, content = proxy.forward(self)
             self.close_connection = True
+            time.sleep(proxy.delay)
+            trouble = proxy.meets(self.command, self.path)
+            if trouble is not None:
+                self.fail(trouble)
+                return
+            answer, content = proxy.forward(self)
             if self.command == "PUT" and proxy.loses_this():
                 return
             self.send_response(answer.status)
@@ -154,6 +168,18 @@ def lossy_proxy(target: str, tls: ssl.SSLContext | None = None) -> Iterator[tupl
             self.send_header("Connection", "close")
             self.end_headers()
             self.wfile.write(content)
+
+        def fail(self, status: int) -> None:
+            if status == RESET:
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                return
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            body = f"<Error><Code>{'SlowDown' if status == 503 else 'InternalError'}</Code></Error>".encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Connection", "close")
+            self.end_headers()
+            self.wfile.write(b"" if self.command == "HEAD" else body)
 
         do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = relay  # noqa: N815 - the names that http.server calls
 

@@ -78,7 +78,7 @@ def secure_kafka() -> Iterator[SecureKafka]:
         _add_user(kafka.plain_bootstrap)
         yield kafka
     finally:
-        process.terminate()
+        process.kill()  # nothing of it is kept, and a broker takes its time to leave
         process.wait(30)
         shutil.rmtree(folder)
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ from typer.main import get_command
 
 from assets.profiles import load_profiles
 from assets.registry import discover
+from cli import problem_docs
 from cli.main import app
 from contracts.messages import ProcessRequest
-from contracts.problems import PROBLEMS
+from contracts.problem_codes import PROBLEMS
+from control.gauges import Gauges
 from tests.test_architecture import ROOT
 
 DOCS = sorted(path for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
@@ -54,11 +57,31 @@ def test_every_link_and_path_exists() -> None:
         assert missing == [], path.name
 
 
+def test_every_gauge_is_explained() -> None:
+    explained = set(re.findall(r"`lakemill_(\w+)`", (ROOT / "docs/monitoring.md").read_text()))
+    assert {each.name for each in fields(Gauges)} | {"requests_total", "request_seconds", "database_up"} == set(
+        explained
+    )
+
+
 def test_every_test_that_proves_a_guarantee_exists() -> None:
     proofs = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", README)
     assert len(proofs) >= 11
     for file, function in proofs:
         assert f"def {function}(" in (ROOT / file).read_text(), f"{file}::{function}"
+
+
+@pytest.mark.parametrize(("name", "heading"), [("failures.md", "| what fails |"), ("threat-model.md", "| boundary |")])
+def test_every_row_names_tests_that_exist(name: str, heading: str) -> None:
+    page = (ROOT / "docs" / name).read_text()
+    rows = [line for line in page[page.index(heading) :].splitlines() if line.startswith("| ")]
+    rows = [row for row in rows if not row.startswith(heading)]
+    assert len(rows) >= 15
+    for row in rows:
+        tests = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row.split(" | ")[-1])
+        assert tests, row
+        for file, function in tests:
+            assert f"def {function}(" in (ROOT / file).read_text(), f"{file}::{function}"
 
 
 def test_the_curl_is_a_valid_request_and_its_answer_a_real_one() -> None:
@@ -100,4 +123,18 @@ def test_the_figures_of_the_readme_come_from_the_benches() -> None:
 
 
 def test_problem_codes_are_explained() -> None:
-    assert all(problem.remedy.endswith(".") and problem.title for problem in PROBLEMS.values())
+    for problem in PROBLEMS.values():
+        assert all(text.endswith(".") for text in (problem.cause, problem.remedy)), problem.code
+        assert len({problem.title, problem.cause, problem.remedy}) == 3, problem.code
+    assert problem_docs.PAGE.read_text() == problem_docs.page()  # python -m cli.problem_docs
+
+
+def test_every_line_that_calls_for_a_person_is_explained() -> None:
+    logged = re.compile(r"log\.(?:error|critical|exception)\(\s*\"([a-z_.]+)\"")
+    packages = ("api", "assets", "control", "orchestration", "resources", "sensors")
+    sources = [path for package in packages for path in (ROOT / package).rglob("*.py")]
+    said = {event for path in sources for event in logged.findall(path.read_text())}
+    explained = re.findall(
+        r"^\| `([a-z_.]+)` \| (?:worker|API|code location|run)", (ROOT / "docs" / "monitoring.md").read_text(), re.M
+    )
+    assert sorted(explained) == sorted(said)

@@ -8,14 +8,18 @@ from pydantic import BaseModel, ValidationError
 
 from api.auth import MAX_CATALOGUE_BYTES, MAX_INTAKE_BYTES, MAX_LAUNCH_BYTES, MAX_REPORT_BYTES, signed_body
 from api.openapi import request_body
-from api.problems import responses, validation_errors
+from api.problems import responses
 from api.services import Ports
 from contracts.intake import INTAKE_PATH, IntakeAnswer, IntakeRequest
 from contracts.problems import ProblemError
+from contracts.reading import validation_errors
 from contracts.reports import ACTIONS_PATH, LAUNCH_PATH, REPORT_PATH, Catalogue, LaunchMembers, Report, ReportAnswer
-from control import actions, intake, reports
+from control import actions, reports
+from control.log import intake
 
 router = APIRouter(tags=["compute plane"])
+_ACTOR = "code-location"
+"""Who publishes the catalogue: whoever holds the shared key."""
 _REFUSALS = ("unauthorized", "payload_too_large", "validation_failed", "database_unavailable")
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -25,7 +29,13 @@ _Model = TypeVar("_Model", bound=BaseModel)
     response_model=ReportAnswer,
     openapi_extra={"requestBody": request_body(Report)},
     responses=responses(
-        *_REFUSALS, "not_found", "attempt_superseded", "permit_held", "commit_outlives_permit", "lake_unavailable"
+        *_REFUSALS,
+        "not_found",
+        "attempt_superseded",
+        "permit_held",
+        "commit_outlives_permit",
+        "version_retired",
+        "lake_unavailable",
     ),
 )
 async def report(body: Annotated[bytes, Depends(signed_body(MAX_REPORT_BYTES))], ports: Ports) -> Response:
@@ -41,7 +51,9 @@ async def report(body: Annotated[bytes, Depends(signed_body(MAX_REPORT_BYTES))],
 )
 async def take_in(body: Annotated[bytes, Depends(signed_body(MAX_INTAKE_BYTES))], ports: Ports) -> Response:
     """Judge the records of one sensor tick."""
-    return _json(await intake.take(ports.db, _parse(IntakeRequest, body), ports.settings))
+    answer = await intake.take(ports.db, ports.inputs, ports.settings, _parse(IntakeRequest, body))
+    # Without what is as always: a sensor of the version before does not know the fields that came since.
+    return Response(answer.model_dump_json(exclude_defaults=True), media_type="application/json")
 
 
 @router.get(LAUNCH_PATH + "/{launch_id}", response_model=LaunchMembers, responses=responses(*_REFUSALS, "not_found"))
@@ -61,7 +73,7 @@ async def launch_members(
 async def publish_actions(body: Annotated[bytes, Depends(signed_body(MAX_CATALOGUE_BYTES))], ports: Ports) -> Response:
     """Replace the catalogue of actions."""
     async with ports.db.transaction() as conn:
-        await actions.publish(conn, _parse(Catalogue, body))
+        await actions.publish(conn, _parse(Catalogue, body), _ACTOR)
     return Response(status_code=204)
 
 

@@ -1,24 +1,26 @@
 """What tenants call: submit a process, look at one, list them."""
 
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.auth import Reader, Submitter
-from api.bodies import NoQuery, json_body
+from api.bodies import json_body
 from api.openapi import request_body
-from api.problems import responses
+from api.parameters import NoQuery, ProcessId
+from api.problems import TENANT_REFUSALS, responses
 from api.services import Ports
 from contracts.identity import SafeId, SafeName
 from contracts.messages import ProcessRequest
 from contracts.problems import ProblemError
 from contracts.states import State
-from contracts.views import MAX_PAGE, Accepted, ProcessPage, ProcessView
-from control import processes
-from control.accept import accept
+from contracts.views import MAX_PAGE, Accepted, Preview, ProcessPage, ProcessView
+from control import processes, requests
+from control.accepting.accept import Answer, Joined, Submission, accept, accept_or_join
+from control.accepting.preview import preview
 
 router = APIRouter(prefix="/v1/processes", tags=["processes"])
 
@@ -29,13 +31,59 @@ EXAMPLE = {
     "callback_url": "https://api.internal/v1/processes/callback",
     "resource_profile": {"driver_cores": 4, "executor_instances": 8, "executor_memory": "16g"},
 }
-_KEY_HEADER = {
+KEY_HEADER = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
     "description": "Repeat a submit safely: the same key and body get the first answer again.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255},
 }
+
+
+_INSTEAD: dict[int | str, dict[str, Any]] = {
+    200: {
+        "model": ProcessView | Preview,
+        "description": "Nothing was accepted: the process that exists, or the preview.",
+    }
+}
+
+
+SUBMIT_REFUSALS = (
+    *TENANT_REFUSALS,
+    "payload_too_large",
+    "unsupported_media_type",
+    "malformed_json",
+    "duplicate_key",
+    "invalid_idempotency_key",
+    "unknown_action",
+    "recovering",
+    "missing_input",
+    "callback_forbidden",
+    "source_forbidden",
+    "idempotency_key_reused",
+    "action_changed",
+    "backlog_full",
+    "not_found",
+    "process_active",
+    "conflicting_request",
+    "too_many_subscribers",
+    "version_already_published",
+    "version_retired",
+)
+"""What a submit may be answered."""
+
+
+class SubmitQuery(BaseModel):
+    """How to submit; anything else is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dry_run: bool = Field(False, description="Say what would become of it, and accept nothing.")
+    on_conflict: Literal["refuse", "use_existing"] = Field(
+        "refuse",
+        description="`use_existing`: where your process at the same coordinate is under way or has succeeded, answer "
+        "200 with that one, and let this `callback_url` hear of it too.",
+    )
 
 
 class ListQuery(BaseModel):
@@ -47,6 +95,7 @@ class ListQuery(BaseModel):
     data_version: SafeId | None = None
     action: SafeName | None = None
     state: State | None = None
+    backfill_id: UUID | None = None
     limit: int = Field(50, ge=1, le=MAX_PAGE)
     cursor: Annotated[str, Field(max_length=64)] | None = Field(None, description="`next_cursor` of the page before")
 
@@ -66,50 +115,34 @@ async def idempotency_key(request: Request) -> str | None:
     "",
     status_code=202,
     response_model=Accepted,
-    openapi_extra={"requestBody": request_body(ProcessRequest, EXAMPLE), "parameters": [_KEY_HEADER]},
-    responses=responses(
-        "unauthorized",
-        "forbidden",
-        "payload_too_large",
-        "unsupported_media_type",
-        "malformed_json",
-        "duplicate_key",
-        "invalid_idempotency_key",
-        "validation_failed",
-        "unknown_action",
-        "missing_input",
-        "callback_forbidden",
-        "idempotency_key_reused",
-        "action_changed",
-        "process_active",
-        "version_already_published",
-        "version_retired",
-        "database_unavailable",
-    ),
+    openapi_extra={"requestBody": request_body(ProcessRequest, EXAMPLE), "parameters": [KEY_HEADER]},
+    responses=_INSTEAD | responses(*SUBMIT_REFUSALS),
 )
 async def submit(
     caller: Submitter,
-    _: NoQuery,
+    query: Annotated[SubmitQuery, Query()],
     submitted: Annotated[ProcessRequest, Depends(json_body(ProcessRequest))],
     key: Annotated[str | None, Depends(idempotency_key)],
     ports: Ports,
 ) -> Response:
     """Ask for one action at one coordinate. 202 means: it will end in exactly one terminal state."""
-    answer = await accept(ports.db, ports.inputs, ports.settings, caller.tenant, submitted, key)
-    headers = {"Location": answer.body["links"]["self"]}
-    if answer.is_repeated:
-        headers["Idempotency-Replayed"] = "true"
-    return Response(json.dumps(answer.body), 202, headers, "application/json")
+    if query.dry_run:
+        return _json(await preview(ports.db, ports.inputs, ports.settings, caller.rules, submitted))
+    do = accept_or_join if query.on_conflict == "use_existing" else accept
+    answer = await do(ports.db, ports.inputs, ports.settings, Submission(caller.rules, submitted, caller.actor, key))
+    if isinstance(answer, Joined):
+        return _json(await processes.get(ports.db, ports.runs, ports.settings, caller.tenant, answer.process_id))
+    return accepted(answer)
 
 
 @router.get(
     "",
     response_model=ProcessPage,
-    responses=responses("unauthorized", "forbidden", "validation_failed", "database_unavailable"),
+    responses=responses(*TENANT_REFUSALS),
 )
 async def list_processes(caller: Reader, query: Annotated[ListQuery, Query()], ports: Ports) -> Response:
     """List processes, newest first."""
-    filters: dict[str, Any] = query.model_dump(include={"entity_id", "data_version", "action", "state"})
+    filters: dict[str, Any] = query.model_dump(include={"entity_id", "data_version", "action", "state", "backfill_id"})
     page = await processes.page(ports.db, caller.tenant, filters, limit=query.limit, cursor=query.cursor)
     return _json(page)
 
@@ -117,17 +150,67 @@ async def list_processes(caller: Reader, query: Annotated[ListQuery, Query()], p
 @router.get(
     "/{process_id}",
     response_model=ProcessView,
-    responses=responses("unauthorized", "forbidden", "not_found", "database_unavailable"),
+    responses=responses(*TENANT_REFUSALS, "not_found"),
 )
-async def get_process(
-    caller: Reader, process_id: Annotated[str, Path(json_schema_extra={"format": "uuid"})], ports: Ports
-) -> Response:
+async def get_process(caller: Reader, process_id: ProcessId, _: NoQuery, ports: Ports) -> Response:
     """Show one process: state, timeline, run, snapshot, callback."""
-    try:
-        wanted = UUID(process_id)
-    except ValueError:
-        raise ProblemError("not_found", "there is no such process") from None
-    return _json(await processes.get(ports.db, ports.runs, caller.tenant, wanted))
+    return _json(await processes.get(ports.db, ports.runs, ports.settings, caller.tenant, process_id))
+
+
+@router.post(
+    "/{process_id}:cancel",
+    response_model=ProcessView,
+    responses=responses(*TENANT_REFUSALS, "not_found", "process_ended"),
+)
+async def cancel(caller: Submitter, process_id: ProcessId, _: NoQuery, ports: Ports) -> Response:
+    """End a process, in whatever state. A commit that is there first wins: then it has succeeded.
+
+    Where a commit may still be under way the state changes a little later; `blocked_by` says so.
+    """
+    await requests.cancel(ports.db, ports.lake, ports.settings, caller, process_id)
+    return _json(await processes.get(ports.db, ports.runs, ports.settings, caller.tenant, process_id))
+
+
+@router.post(
+    "/{process_id}:retry",
+    status_code=202,
+    response_model=Accepted,
+    openapi_extra={"parameters": [KEY_HEADER]},
+    responses=responses(
+        *TENANT_REFUSALS,
+        "not_found",
+        "invalid_idempotency_key",
+        "unknown_action",
+        "recovering",
+        "missing_input",
+        "callback_forbidden",
+        "source_forbidden",
+        "idempotency_key_reused",
+        "action_changed",
+        "process_not_retriable",
+        "backlog_full",
+        "process_active",
+        "version_already_published",
+        "version_retired",
+    ),
+)
+async def retry(
+    caller: Submitter,
+    process_id: ProcessId,
+    _: NoQuery,
+    key: Annotated[str | None, Depends(idempotency_key)],
+    ports: Ports,
+) -> Response:
+    """Make a new process of the request of one that failed, was cancelled or expired."""
+    return accepted(await requests.retry(ports.db, ports.inputs, ports.settings, caller, process_id, key))
+
+
+def accepted(answer: Answer) -> Response:
+    """Return the 202 of what was accepted, or of its first answer."""
+    headers = {"Location": answer.body["links"]["self"]}
+    if answer.is_repeated:
+        headers["Idempotency-Replayed"] = "true"
+    return Response(json.dumps(answer.body), 202, headers, "application/json")
 
 
 def _json(model: BaseModel) -> Response:

@@ -20,6 +20,7 @@ class RevenueParams(BaseModel):
     output="revenue",
     schema="month date, segment string, revenue decimal(18,2), orders bigint",
     checks=[not_null("month", "segment", "revenue"), unique("month", "segment"), at_least(rows=1)],
+    sort_by=["month", "segment"],
     profile="medium",
 )
 def aggregate_revenue(orders: DataFrame, lineitem: DataFrame, customer: DataFrame, params: RevenueParams) -> DataFrame:
@@ -34,6 +35,4 @@ def aggregate_revenue(orders: DataFrame, lineitem: DataFrame, customer: DataFram
         )
         .where(F.col("orders") >= params.min_orders)
     )
-    return sales.select("month", "segment", F.col("net").cast("decimal(18,2)").alias("revenue"), "orders").orderBy(
-        "month", "segment"
-    )
+    return sales.select("month", "segment", F.col("net").cast("decimal(18,2)").alias("revenue"), "orders")

@@ -4,6 +4,7 @@
 -- check: not_null(month, segment, revenue)
 -- check: unique(month, segment)
 -- check: at_least(rows=1)
+-- sort_by: month, segment
 -- param: min_orders int = 0
 -- profile: medium
 -- description: Net revenue (price less discount) and number of orders, by month of order and market segment, in SQL.
@@ -17,4 +18,3 @@ JOIN orders ON l_orderkey = o_orderkey
 JOIN customer ON o_custkey = c_custkey
 GROUP BY ALL
 HAVING count(DISTINCT o_orderkey) >= :min_orders
-ORDER BY month, segment

@@ -19,6 +19,7 @@ from assets.declaration import action, at_least, not_null, unique
         unique("flight_date", "carrier"),
         at_least(rows=1),
     ],
+    sort_by=["flight_date", "carrier"],
 )
 def daily_delays(flights: DataFrame) -> DataFrame:
     """Flights, cancellations and delays in minutes, by day. A flight without a departure time was cancelled."""
@@ -46,5 +47,4 @@ def daily_delays(flights: DataFrame) -> DataFrame:
             "p90_arr_delay",
             "max_arr_delay",
         )
-        .orderBy("flight_date", "carrier")
     )

@@ -16,7 +16,8 @@ from cli.demo.receiver import CallbackReceiver
 from cli.demo.summary import print_rows, print_snapshots, print_stages, read_by_foreigner
 from contracts.states import State
 from contracts.tenancy import DEFAULT_TENANT, Scope
-from control import keys
+from control.callbacks import webhook_secrets
+from control.tenancy import keys
 from resources.database import Database
 from resources.lake import S3Lake
 from resources.settings import ControlSettings
@@ -59,7 +60,7 @@ async def credentials(settings: ControlSettings) -> tuple[str, str]:
     try:
         async with db.transaction() as conn:
             key = await keys.create(conn, DEFAULT_TENANT, [Scope.SUBMIT, Scope.READ])
-            secret = await keys.webhook_secret(conn, DEFAULT_TENANT)
+            secret = await webhook_secrets.newest_of(conn, DEFAULT_TENANT)
     finally:
         await db.close()
     return key.get_secret_value(), secret.get_secret_value()

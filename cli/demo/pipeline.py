@@ -11,6 +11,7 @@ from cli.demo.receiver import CallbackReceiver
 from contracts.callbacks import Callback
 from contracts.identity import Coordinate
 from contracts.states import State
+from contracts.views import MAX_PAGE
 
 STALL_SECONDS = 900
 """The demo gives up when nothing at all has happened for so long."""
@@ -107,7 +108,7 @@ class Pipeline:
         if time.monotonic() < self._next_look:
             return
         self._next_look = time.monotonic() + LOOK_SECONDS
-        states = {process["process_id"]: process["state"] for process in self.client.newest()}
+        states = {process["process_id"]: process["state"] for process in self.client.processes(MAX_PAGE)}
         for step in self.steps:
             if step.process_id and not step.is_over:
                 step.state = states.get(step.process_id, step.state)

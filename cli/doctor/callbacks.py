@@ -11,9 +11,9 @@ from uuid import uuid4
 from cli.doctor.check import Check, Group, Result, failed, passed, warned
 from cli.doctor.site import NotConfiguredError, Site
 from contracts.tenancy import DEFAULT_TENANT
-from resources.callback_sender import SystemResolver
 from resources.callbacks import allowed_to_connect, check_callback_url
 from resources.networks import Network, parse_networks
+from resources.resolver import SystemResolver
 
 if TYPE_CHECKING:
     from resources.callback_probe import Sighting
@@ -95,14 +95,14 @@ def _sighting(site: Site) -> "Sighting":
 
 def _our_secret(site: Site) -> str:
     database_url = site.control.database_url
-    from control import keys
+    from control.callbacks import webhook_secrets
     from resources.database import Database
 
     async def read() -> str:
         db = Database(database_url, pool_size=1)
         try:
             async with db.transaction() as conn:
-                return (await keys.webhook_secret(conn, DEFAULT_TENANT)).get_secret_value()
+                return (await webhook_secrets.newest_of(conn, DEFAULT_TENANT)).get_secret_value()
         finally:
             await db.close()
 
@@ -115,13 +115,13 @@ def _another_secret() -> str:
 
 def _send(site: Site, url: str, message: str, secret: str) -> "Sighting":
     allow, outside = _allow(site), site.outside
-    from control.callbacks import signed_headers
+    from control.callbacks.sending import signed_headers
     from resources.callback_probe import CallbackProbe
 
     now = datetime.now(UTC)
     body = json.dumps({"type": TYPE, "timestamp": now.isoformat(), "data": {"message": message}})
     probe = CallbackProbe(allow, resolve=outside.resolve, network=outside.network, ssl_context=outside.ssl_context)
-    return asyncio.run(probe.send(url, body.encode(), signed_headers(uuid4(), body, secret, now)))
+    return asyncio.run(probe.send(url, body.encode(), signed_headers(uuid4(), body, [secret], now)))
 
 
 def _url(site: Site) -> str:

@@ -26,9 +26,9 @@ variables as the component whose image it runs in: in the control image it sees 
 receivers of callbacks, in the compute image the object store, Kafka and the Kubernetes API. What it writes it removes.
 
 `helm test` runs it in a release: PostgreSQL, Kafka, the object store and the storage contract in a pod of the control
-image, Kubernetes, images and again the object store in one of the compute image, as the launcher. It cannot know a
-receiver of callbacks: name one with `--callback`, in a worker's pod. Rights of other accounts than the launcher are
-asked about from a workstation, whose kubeconfig may impersonate them.
+image; Kafka again in one of the compute image, as the sensor's user; Kubernetes, images and again the object store in
+another, as the launcher. It cannot know a receiver of callbacks: name one with `--callback`, in a worker's pod. Rights
+of other accounts than the launcher are asked about from a workstation, whose kubeconfig may impersonate them.
 
 | option | meaning |
 |---|---|

@@ -1,4 +1,4 @@
-"""The Kubernetes API: each service account may do what deploy/chart/rbac.yaml says, and the others may do nothing."""
+"""The Kubernetes API: each service account may do what deploy/chart/rbac.yaml says, and nothing more of that."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,7 +9,7 @@ from resources.cluster import ImpersonationError
 from resources.cluster_review import Access, ClusterReview
 
 DEFAULT_RELEASE = "lakemill"
-ACCOUNTS = ("launcher", "run", "control", "executor", "code")
+ACCOUNTS = ("launcher", "webserver", "run", "control", "executor", "code")
 _PREFIX = "system:serviceaccount:"
 
 Table = Mapping[str, frozenset[Access]]
@@ -68,17 +68,17 @@ def _may(suffix: str) -> Callable[[Site], Result]:
     return run
 
 
-def _others_may_not(site: Site) -> Result:
+def _no_more(site: Site) -> Result:
     release, table = release_of(site), rbac_table()
     listed = frozenset(access for needed in table.values() for access in needed)
-    others = [f"{release}-{suffix}" for suffix in ACCOUNTS if suffix not in table]
-    for account in others:
-        granted = _reviewed(site, account, listed, is_wanted=False)
+    for suffix in ACCOUNTS:
+        account = f"{release}-{suffix}"
+        granted = _reviewed(site, account, listed - table.get(suffix, frozenset()), is_wanted=False)
         if isinstance(granted, Result):
             return granted
         if granted:
             return failed(f"{account} may {', '.join(granted)}")
-    return passed(f"{', '.join(others)} may do none of {len(listed)} things")
+    return passed(f"of {len(listed)} things no account of {', '.join(ACCOUNTS)} may do more than it needs")
 
 
 def _reviewed(site: Site, account: str, accesses: frozenset[Access], *, is_wanted: bool) -> list[str] | Result:
@@ -91,6 +91,9 @@ def _reviewed(site: Site, account: str, accesses: frozenset[Access], *, is_wante
         return skipped(f"{error}; run this with a kubeconfig that may impersonate service accounts")
 
 
+_INSTALL_ROLES = (
+    "Install the chart's Roles and RoleBindings; name the release with --release and its namespace with --namespace."
+)
 CHECKS = (
     Check(
         "cluster.reachable",
@@ -102,26 +105,31 @@ CHECKS = (
     Check(
         "cluster.launcher_rights",
         Group.CLUSTER,
-        "May the launcher (daemon, internal webserver) do what `deploy/chart/rbac.yaml` says? One access review per "
-        "verb, as itself or by impersonation.",
-        "Install the chart's Roles and RoleBindings; name the release with --release and its namespace with "
-        "--namespace.",
+        "May the launcher (Dagster's daemon) do what `deploy/chart/rbac.yaml` says? One access review per verb, as "
+        "itself or by impersonation.",
+        _INSTALL_ROLES,
         _may("launcher"),
+    ),
+    Check(
+        "cluster.webserver_rights",
+        Group.CLUSTER,
+        "May the internal webserver do what `deploy/chart/rbac.yaml` says, so that it can end runs?",
+        _INSTALL_ROLES,
+        _may("webserver"),
     ),
     Check(
         "cluster.run_rights",
         Group.CLUSTER,
         "May a run pod do what `deploy/chart/rbac.yaml` says, so that Spark can make executors?",
-        "Install the chart's Roles and RoleBindings; name the release with --release and its namespace with "
-        "--namespace.",
+        _INSTALL_ROLES,
         _may("run"),
     ),
     Check(
-        "cluster.others_may_not",
+        "cluster.no_more_rights",
         Group.CLUSTER,
-        "Are the other accounts (control, executor, code) refused each of these?",
-        "Take away what binds a role to them, or to every service account of the namespace: code of a run must not "
-        "start pods.",
-        _others_may_not,
+        "Is every account (control, executor and code too) refused what only others need?",
+        "Take away what binds another role to it, or to every service account of the namespace: who may make pods may "
+        "use every Secret there.",
+        _no_more,
     ),
 )

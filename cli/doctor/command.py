@@ -18,6 +18,7 @@ def doctor(  # noqa: PLR0913, PLR0917 - one for each option
     only: Annotated[list[Group] | None, typer.Option(help="Make this group's checks only; repeat it.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     junit: Annotated[Path | None, typer.Option(help="Write a JUnit report to this file.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="A warning is a failure too.")] = False,
     rounds: Annotated[int, typer.Option(min=1, max=1000, help="Rounds of the conditional PUT.")] = 20,
     writers: Annotated[int, typer.Option(min=2, max=64, help="Writers in each of them.")] = 8,
     callback: Annotated[str | None, typer.Option(help="A receiver that gets a signed test callback.")] = None,
@@ -59,8 +60,11 @@ def doctor(  # noqa: PLR0913, PLR0917 - one for each option
     typer.echo(json.dumps(report.document(outcomes), indent=2) if as_json else report.summary(outcomes))
     if junit is not None:
         junit.write_text(report.junit(outcomes))
-    statuses = {result.status for _, result in outcomes}
-    if Status.FAIL in statuses:
+    _exit({result.status for _, result in outcomes}, strict=strict)
+
+
+def _exit(statuses: set[Status], *, strict: bool) -> None:
+    if Status.FAIL in statuses or (strict and Status.WARN in statuses):
         raise typer.Exit(EXIT_FAILED)
     if statuses == {Status.SKIP}:
         typer.echo("Nothing is configured here: set LAKEMILL_… as the deployment does.", err=True)

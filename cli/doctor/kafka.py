@@ -100,7 +100,9 @@ def rights(site: Site, kafka: "KafkaAnswers") -> Result:
     return passed(f"our principal {told}")
 
 
-def _connected(judge: Callable[[Site, "KafkaAnswers"], Result]) -> Callable[[Site], Result]:
+def connected(judge: Callable[[Site, "KafkaAnswers"], Result]) -> Callable[[Site], Result]:
+    """Return a check's ``run``: ``judge`` over one connection, which all checks of Kafka share."""
+
     def run(site: Site) -> Result:
         from resources.kafka_probe import KafkaProbe, SettingsHiddenError
 
@@ -121,7 +123,7 @@ CHECKS = (
         "and name a controller?",
         "Check LAKEMILL_KAFKA_BOOTSTRAP, the addresses that the brokers advertise, LAKEMILL_KAFKA_SECURITY_PROTOCOL, "
         "the CA file and the SASL user.",
-        _connected(reachable),
+        connected(reachable),
     ),
     Check(
         "kafka.tls",
@@ -129,14 +131,14 @@ CHECKS = (
         "Is the connection to the brokers encrypted, unless it stays on this host?",
         "Set LAKEMILL_KAFKA_SECURITY_PROTOCOL to SSL or SASL_SSL, and LAKEMILL_KAFKA_CA_FILE for an authority of your "
         "own.",
-        _connected(tls),
+        connected(tls),
     ),
     Check(
         "kafka.topic",
         Group.KAFKA,
         "Does the topic exist, with as many partitions as `--partitions` says, and a leader for each?",
         "Run `lakemill topics ensure`, which also says how to add partitions; without a leader look after the brokers.",
-        _connected(topic),
+        connected(topic),
     ),
     Check(
         "kafka.replication",
@@ -145,7 +147,7 @@ CHECKS = (
         "survive a broker?",
         "Use replication factor 3 and min.insync.replicas 2. With one copy a lost disk loses records; the control "
         "plane sends them again, later.",
-        _connected(replication),
+        connected(replication),
     ),
     Check(
         "kafka.retention",
@@ -153,14 +155,14 @@ CHECKS = (
         f"Are records kept for {WANTED_RETENTION_DAYS} days or more, not bounded by size and never compacted?",
         f"Set retention.ms to {WANTED_RETENTION_DAYS * _DAY_MS} or more, retention.bytes to -1 and cleanup.policy to "
         "delete.",
-        _connected(retention),
+        connected(retention),
     ),
     Check(
         "kafka.record_size",
         Group.KAFKA,
         "Is max.message.bytes large enough for our records, with room to see one that is too large?",
         f"Set the topic's max.message.bytes to {_ROOM} x LAKEMILL_KAFKA_MAX_RECORD_BYTES.",
-        _connected(record_size),
+        connected(record_size),
     ),
     Check(
         "kafka.rights",
@@ -168,6 +170,6 @@ CHECKS = (
         "What may our principal do with the topic? (Asked of the broker; nothing is written.)",
         "Allow Write and Describe to the control plane, Read and Describe to the sensor, DescribeConfigs to whoever "
         "runs this, and nothing else; a cluster that others reach needs an authorizer.",
-        _connected(rights),
+        connected(rights),
     ),
 )

@@ -15,21 +15,27 @@ if TYPE_CHECKING:
 
 OLDEST = 14
 RIGHTS = {
+    "admin_log": ("SELECT", "INSERT"),
     "actions": ("SELECT", "INSERT", "UPDATE"),
     "alembic_version": ("SELECT",),
     "api_keys": ("SELECT", "INSERT", "UPDATE"),
+    "backfill_entities": ("SELECT", "INSERT", "DELETE"),
+    "backfills": ("SELECT", "INSERT", "UPDATE"),
     "cursors": ("SELECT", "INSERT", "UPDATE"),
-    "dead_letters": ("INSERT",),
-    "deliveries": ("SELECT", "INSERT", "UPDATE"),
-    "idempotency_keys": ("SELECT", "INSERT"),
-    "launches": ("SELECT", "INSERT", "UPDATE"),
-    "log_gaps": ("INSERT",),
+    "dead_letters": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    "deliveries": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    "entities": ("SELECT", "INSERT", "UPDATE"),
+    "idempotency_keys": ("SELECT", "INSERT", "DELETE"),
+    "launches": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    "log_gaps": ("SELECT", "INSERT", "DELETE"),
     "outbox": ("SELECT", "INSERT", "UPDATE", "DELETE"),
-    "process_events": ("SELECT", "INSERT"),
-    "processes": ("SELECT", "INSERT", "UPDATE"),
+    "process_events": ("SELECT", "INSERT", "DELETE"),
+    "processes": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "profiles": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    "recovery": ("SELECT", "INSERT", "DELETE"),
     "snapshots": ("SELECT", "INSERT", "UPDATE"),
-    "tenants": ("SELECT", "INSERT"),
+    "subscribers": ("SELECT", "INSERT", "DELETE"),
+    "tenants": ("SELECT", "INSERT", "UPDATE"),
 }
 """What the statements in ``control/`` need, and no more; a test works with these rights alone, and with each of them.
 

@@ -1,7 +1,7 @@
 """What the doctor was given: the options, and the settings of this process as far as they are there."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -21,7 +21,7 @@ from resources.settings import ComputeSettings, ControlSettings, KafkaSettings, 
 if TYPE_CHECKING:
     from httpcore import AsyncNetworkBackend
 
-    from resources.callback_sender import Resolver
+    from resources.resolver import Resolver
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 JARS_SUMS, RBAC = DEPLOY / "jars" / "SHA256SUMS", DEPLOY / "chart" / "rbac.yaml"
@@ -177,6 +177,7 @@ class Site:
         """Yield every text that must not be printed."""
         for settings in (self._lake, self._kafka, self._control, self.compute):
             values = [] if settings is None else [getattr(settings, name) for name in type(settings).model_fields]
+            values += [each for value in values if isinstance(value, Mapping) for each in value.values()]
             for secret in (value.get_secret_value() for value in values if isinstance(value, SecretStr)):
                 yield secret
                 if "://" in secret and (password := urlsplit(secret).password):

@@ -52,7 +52,7 @@ class DagsterServers:
     def code_location(self) -> Server:
         """Return the server of our definitions; it listens only after it has loaded them."""
         port = self._site.ports.of("code-location")
-        arguments = ("api", "grpc", "-h", self._site.ports.host, "-p", str(port), "-m", "orchestration.definitions")
+        arguments = ("api", "grpc", "-h", self._site.ports.host, "-p", str(port), "-m", self._site.definitions)
         return Server(
             name="code-location",
             command=self._site.python("-m", "dagster", *arguments, "-d", ".", "--use-python-environment-entry-point"),

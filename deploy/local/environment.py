@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.local.ports import HOST, PortBlock
+from resources.settings import DirectTopicSettings
 
 ENV_FILE = "lakemill.env"
 _SECRETS = {
@@ -17,6 +18,8 @@ _SECRETS = {
     "LAKEMILL_DAGSTER_PASSWORD": 24,
     "LAKEMILL_READER_PASSWORD": 24,
 }
+_YOURS = ("LAKEMILL_SCHEDULE_KEYS",)
+"""What an operator adds to the file by hand."""
 _PASSWORDS = frozenset(name for name in _SECRETS if name.endswith("_PASSWORD"))
 
 
@@ -30,11 +33,15 @@ def read_env(state_dir: Path) -> dict[str, str]:
 
 
 def write_env(state_dir: Path, ports: PortBlock, jars_dir: Path) -> dict[str, str]:
-    """Write the file (mode 0600) and return its content. Secrets that exist are kept; addresses follow the ports."""
+    """Write the file (mode 0600) and return its content. Secrets that exist are kept; addresses follow the ports.
+
+    What an operator has added stays too, where it is one of ``_YOURS``.
+    """
     state_dir.mkdir(parents=True, exist_ok=True)
     known = read_env(state_dir)
     made = {name: known.get(name) or secrets.token_hex(size) for name, size in _SECRETS.items()}
-    content = made | addresses(made, ports, jars_dir)
+    yours = {name: known[name] for name in _YOURS if name in known}
+    content = made | yours | addresses(made, ports, jars_dir) | _direct_topics(state_dir)
     whole = state_dir / f"{ENV_FILE}.new"
     whole.unlink(missing_ok=True)
     whole.touch(mode=0o600)
@@ -61,6 +68,13 @@ def addresses(made: Mapping[str, str], ports: PortBlock, jars_dir: Path) -> dict
         "LAKEMILL_JARS_DIR": str(jars_dir / "spark"),
         "LAKEMILL_SPARK_ARCHIVE": str(jars_dir / "spark.jsa"),
     }
+
+
+def _direct_topics(state_dir: Path) -> dict[str, str]:
+    """Return what the shell says of direct topics, else what the file says. Raises pydantic's ValidationError."""
+    topics = DirectTopicSettings(_env_file=state_dir / ENV_FILE).direct_topics
+    listed = ",".join(f"{topic}={tenant}" for topic, tenant in topics.items())
+    return {"LAKEMILL_DIRECT_TOPICS": listed} if listed else {}
 
 
 def lines(content: Mapping[str, str]) -> str:

@@ -6,10 +6,11 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from contracts.direct_topics import parse_direct_topics
 from deploy.local.errors import ServerFailedError
 from deploy.local.server import STORAGE_WAVE, Server
 from deploy.local.site import CompleteFolder, Site
-from resources.kafka_admin import broker_answers, ensure_topic
+from resources.kafka_admin import broker_answers, ensure_direct_topics, ensure_topic
 from resources.settings import KafkaSettings
 
 _LOG_CONFIG = Path(__file__).parent / "kafka-log4j2.xml"
@@ -28,7 +29,7 @@ class KafkaNode:
         self._configuration = self._state.path / "server.properties"
 
     def server(self) -> Server:
-        """Return the server; once ready, the relay's topic exists."""
+        """Return the server; once ready, the topics exist."""
         settings = self._client_settings()
         return Server(
             name="kafka",
@@ -60,6 +61,7 @@ class KafkaNode:
 
     def _settle(self) -> None:
         ensure_topic(self._client_settings())
+        ensure_direct_topics(self._client_settings())
 
     def _client_settings(self) -> KafkaSettings:
         return KafkaSettings(
@@ -70,6 +72,7 @@ class KafkaNode:
             kafka_sasl_mechanism=None,
             kafka_sasl_username=None,
             kafka_sasl_password=None,
+            direct_topics=parse_direct_topics(self._site.variables.get("LAKEMILL_DIRECT_TOPICS", "")),
         )
 
     def _java(self, main: str, *arguments: str) -> tuple[str, ...]:

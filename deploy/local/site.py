@@ -12,6 +12,7 @@ from deploy.local.ports import PortBlock
 
 ROOT = Path(__file__).parent.parent.parent
 """The repository: the working directory of every server."""
+DEFINITIONS = "orchestration.definitions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,8 @@ class Site:
     variables: Mapping[str, str]
     """The content of ``lakemill.env``, secrets included."""
     java: Path
+    definitions: str = DEFINITIONS
+    """The module that the code location serves."""
 
     def folder(self, name: str) -> Path:
         """Return the state folder of a server."""

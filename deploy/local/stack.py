@@ -18,7 +18,7 @@ from deploy.local.plan import SERVER_NAMES, plan
 from deploy.local.ports import HOST, PortBlock
 from deploy.local.records import Records, ServerRecord, leader, members
 from deploy.local.server import Logs
-from deploy.local.site import CompleteFolder, Site
+from deploy.local.site import DEFINITIONS, CompleteFolder, Site
 from deploy.local.starting import Progress, Starter
 from deploy.local.status import ServerStatus, State
 from deploy.local.stopping import stop, stop_all
@@ -34,7 +34,8 @@ class Stack:
 
     They listen at ``host``, an address of this machine; by default at the loopback one, which nobody else reaches.
 
-    ``extra_env`` is added to every server's environment; a test uses it to arm faults.
+    ``extra_env`` is added to every server's environment; a test uses it to arm faults. ``definitions`` is the module
+    that the code location serves.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Stack:
         host: str | None = None,
         jars_dir: Path | None = None,
         extra_env: Mapping[str, str] | None = None,
+        definitions: str = DEFINITIONS,
     ) -> None:
         self.state_dir = state_dir.absolute()
         last = read_env(self.state_dir)
@@ -53,6 +55,7 @@ class Stack:
         self.logs = Logs(self.state_dir / "logs")
         self._jars_dir = (jars_dir or self.state_dir / "jars").absolute()
         self._extra_env = dict(extra_env or {})
+        self._definitions = definitions
         self._records = Records(self.state_dir)
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -182,7 +185,7 @@ class Stack:
             if folder.marker.exists() and not self.env():
                 raise HalfWrittenStateError(f"the secrets ({ENV_FILE})", self.state_dir)
         variables = write_env(self.state_dir, self.ports, self._jars_dir)
-        return Site(self.state_dir, self._jars_dir, self.ports, variables, java)
+        return Site(self.state_dir, self._jars_dir, self.ports, variables, java, self._definitions)
 
     def _folders(self) -> list[CompleteFolder]:
         return [CompleteFolder(name, self.state_dir / name) for name in ("postgres", "kafka")]

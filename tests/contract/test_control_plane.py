@@ -20,14 +20,22 @@ from contracts.identity import new_token
 from contracts.intake import IntakeRequest, LogPosition, LogRecord, Verdict
 from contracts.reports import Catalogue, Event, Member, Report
 from contracts.tenancy import DEFAULT_TENANT, Scope
-from control import keys
+from control.snapshots import coordinate_of
 from control.tables import actions
-from resources.control_plane import AttemptSupersededError, ControlPlane, HttpControlPlane, PermitHeldError
+from control.tenancy import keys
+from resources.control_plane import (
+    AttemptSupersededError,
+    ControlPlane,
+    HttpControlPlane,
+    PermitHeldError,
+    VersionRetiredError,
+)
 from resources.database import Database
 from resources.settings import ControlSettings, PlaneLinkSettings
 from tests import control_plane, fake_intake
-from tests.integration.control_plane import CATALOGUE, DIGEST, PROFILE, SUBMIT, TOPIC, TOPIC_ID, MemoryLake
+from tests.integration.control_plane import CATALOGUE, PROFILE, SUBMIT, TOPIC, TOPIC_ID
 from tests.integration.control_plane import ControlPlane as Api
+from tests.integration.memory_lake import DIGEST, MemoryLake
 from tests.integration.postgres import free_port
 
 pytestmark = pytest.mark.anyio
@@ -48,6 +56,9 @@ class World(Protocol):
     async def supersede(self, process_id: UUID) -> None: ...
     async def hold_permit(self, process_id: UUID) -> None:
         """Let the first attempt hold the permit, while the second one runs."""
+
+    async def retire(self, process_id: UUID) -> None:
+        """Let the process run at a coordinate that was retired, as only a restored database makes possible."""
 
 
 class FakeWorld:
@@ -74,6 +85,9 @@ class FakeWorld:
 
     async def hold_permit(self, process_id: UUID) -> None:
         self.plane.refuse(Event.COMMITTING, PermitHeldError(f"attempt 1 of {process_id} may commit", retry_after=9.0))
+
+    async def retire(self, process_id: UUID) -> None:
+        self.plane.refuse(Event.COMMITTING, VersionRetiredError(f"the coordinate of {process_id} was retired"))
 
 
 class HttpWorld:
@@ -102,6 +116,10 @@ class HttpWorld:
         await self.supersede(process_id)
         await self._api.relaunched(process_id)
         self.plane.report(report(Event.STARTED, process_id, attempt=2))
+
+    async def retire(self, process_id: UUID) -> None:
+        self.plane.report(report(Event.STARTED, process_id))
+        await self._api.retire(coordinate_of(await self._api.process(process_id)))
 
 
 @contextmanager
@@ -185,6 +203,13 @@ async def test_a_permit_that_another_token_holds_says_when_to_ask_again(world: W
     with pytest.raises(PermitHeldError) as held:
         world.plane.report(committing(process_id, attempt=2))
     assert held.value.retry_after > 0
+
+
+async def test_there_is_no_permit_for_a_retired_coordinate(world: World) -> None:
+    _, process_id = await world.launch()
+    await world.retire(process_id)
+    with pytest.raises(VersionRetiredError, match="retired"):
+        world.plane.report(committing(process_id))
 
 
 async def test_intake_answers_each_record_in_its_order_and_again_alike(world: World) -> None:

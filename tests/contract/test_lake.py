@@ -51,6 +51,12 @@ def test_an_object_is_read_whole_and_from_its_end(lake: Lake, folder: str) -> No
     assert lake.tail(f"{folder}a", 100) == b"0123456789"
 
 
+def test_an_object_is_read_piece_by_piece(lake: Lake, folder: str) -> None:
+    body = bytes(range(256)) * 10_000
+    lake.put(f"{folder}a", body)
+    assert b"".join(lake.chunks(f"{folder}a")) == body
+
+
 def test_an_empty_object_has_an_empty_end(lake: Lake, folder: str) -> None:
     lake.put(f"{folder}empty", b"")
     assert lake.get(f"{folder}empty") == b""
@@ -69,6 +75,19 @@ def test_listing_goes_through_all_pages_in_order_and_stays_below_the_prefix(lake
         list(pool.map(lambda key: lake.put(key, b"xy"), keys))
     lake.put(f"{folder[:-1]}-other/stranger", b"x")
     assert [found for found in lake.list(folder) if found.key != folder] == [ObjectInfo(key, 2) for key in keys]
+
+
+def test_a_listing_tells_other_bytes_by_their_etag_and_when_they_were_stored(lake: Lake, folder: str) -> None:
+    key = f"{folder}a"
+    marks = []
+    for body in (b"one", b"two", b"one"):
+        lake.put(key, body)
+        (found,) = [found for found in lake.list(folder) if found.key == key]
+        assert found.modified_at is not None
+        assert abs(datetime.now(UTC) - found.modified_at) < timedelta(seconds=30)
+        marks.append(found.etag)
+    assert None not in marks
+    assert marks[0] != marks[1]
 
 
 def test_deleting_is_repeatable(lake: Lake, folder: str) -> None:

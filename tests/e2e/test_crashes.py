@@ -1,11 +1,12 @@
 """``kill -9`` of anything, anywhere: nothing is lost, nothing is done twice, every process ends, one callback each."""
 
 import signal
+from uuid import uuid4
 
-import httpx
 import pytest
 from deltalake.exceptions import TableNotFoundError
 
+from cli.client import ApiUnreachableError
 from cli.demo.summary import read_by_foreigner
 from contracts.states import State
 from tests.e2e.world import RUN_SECONDS, World, wait_for
@@ -49,6 +50,24 @@ def test_worker_killed_after_sending_a_callback(world: World) -> None:
     # Sent twice under one webhook-id: a receiver that de-duplicates sees one.
     assert world.callback_of(process_id) is not None
     world.assert_one_outcome(process_id, target)
+
+
+@pytest.mark.parametrize("point", [pytest.param("B1", id="before it is stored"), pytest.param("B2", id="after")])
+def test_worker_killed_while_a_backfill_expands(world: World, point: str) -> None:
+    entities = [f"e2e-{uuid4().hex[:12]}" for _ in range(3)]
+    asked = {"action": "ingest_flights", "data_version": "v1", "select": {"entities": entities}}
+    world.arm(point, "kill")
+    backfill_id = world.client.create_backfill(asked)["backfill_id"]
+    world.hit(point, 30)
+    world.stack.wait_dead("worker")
+    world.stack.restart("worker")
+    wait_for("it is expanded", lambda: world.client.backfill(backfill_id)["state"] == "expanded", 60)
+    found = world.client.backfill(backfill_id)
+    assert (found["looked_at"], found["skipped"], found["refused"]) == (3, 0, 0)
+    made = [each["entity_id"] for each in world.client.processes(50, {"backfill_id": backfill_id})]
+    assert sorted(made) == sorted(entities)
+    world.client.steer_backfill(backfill_id, "cancel")
+    wait_for("it is over", lambda: world.client.backfill(backfill_id)["state"] == "cancelled", 120)
 
 
 @pytest.mark.parametrize(("point", "server"), [("S1", "code-location"), ("S2", "api")])
@@ -109,7 +128,7 @@ def test_run_killed(world: World, point: str, attempts: int) -> None:
 def test_api_killed_before_its_answer(world: World) -> None:
     target = world.land_flights()
     world.arm("A3", "kill")
-    with pytest.raises(httpx.TransportError):
+    with pytest.raises(ApiUnreachableError):
         world.client.submit({**request(target), "callback_url": world.receiver.url}, idempotency_key="after-a-crash")
     world.stack.wait_dead("api")
     world.stack.restart("api")

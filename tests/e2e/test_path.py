@@ -12,7 +12,7 @@ from cli.demo.summary import read_by_foreigner
 from contracts.callbacks import Callback
 from contracts.identity import Coordinate
 from contracts.states import State
-from contracts.storage import dataset_prefix
+from contracts.storage import dataset_prefix, landing_prefix
 from tests.e2e.world import World, wait_for
 
 
@@ -135,3 +135,22 @@ def test_an_action_that_fails_tells_why_and_publishes_nothing(world: World) -> N
     assert process["state"] == State.FAILED
     assert process["reason"]["code"] == "input_missing"
     assert world.commit(target) is None
+
+
+def test_files_from_outside_are_registered_with_their_checks(world: World) -> None:
+    landed = world.land_flights()
+    source = f"s3://{world.settings.landing_bucket}/{landing_prefix(landed)}"
+    target = Coordinate(landed.entity_id, "registered", "flights")
+    place = {"entity_id": target.entity_id, "data_version": target.data_version, "dataset": target.dataset}
+    body = {**place, "source": source, "callback_url": world.receiver.url}
+    answer = httpx.post(
+        f"{world.client.url}/v1/snapshots", headers=world.client.headers, json=body, trust_env=False, timeout=30
+    )
+    assert answer.status_code == 202, answer.text
+    process = world.finish(answer.json()["process_id"])
+    assert process["state"] == State.SUCCEEDED, process
+    commit = world.commit(target)
+    assert commit is not None
+    assert commit.provenance.params == {"source": source}
+    assert [check.passed for check in commit.provenance.checks] == [True, True]
+    assert read_by_foreigner(world.settings, target).height == commit.rows > 0

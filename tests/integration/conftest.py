@@ -11,12 +11,14 @@ from pydantic import SecretStr
 
 from api.app import create_app
 from contracts.tenancy import DEFAULT_TENANT, Scope
-from control import keys
 from control.migrate import migrate
+from control.tenancy import keys
 from resources.database import Database
 from resources.settings import ControlSettings
-from tests.integration.control_plane import ControlPlane, MemoryLake
+from tests.integration.control_plane import ControlPlane
+from tests.integration.memory_lake import MemoryLake
 from tests.integration.postgres import BIN, postgres
+from tests.integration.tenant import Caller, make_tenant
 
 INTERNAL_SECRET = "internal-secret-of-the-tests"
 TEMPLATE = "lakemill_template"
@@ -98,3 +100,9 @@ async def plane(db: Database, settings: ControlSettings, lake: MemoryLake) -> As
         plane = ControlPlane(http, db, lake, settings, key.get_secret_value())
         assert (await plane.publish()).status_code == 204
         yield plane
+
+
+@pytest.fixture
+async def acme(plane: ControlPlane) -> Caller:
+    """A tenant without limits."""
+    return await make_tenant(plane, "acme")

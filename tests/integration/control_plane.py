@@ -6,25 +6,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import httpx
 from sqlalchemy import RowMapping, Select, Table, select
 
-from contracts.commit import Commit, DataFile, Provenance
 from contracts.identity import Coordinate, new_token
 from contracts.intake import INTAKE_PATH
 from contracts.messages import CONTRACT_VERSION, ProcessRequest, ReleaseRecord
 from contracts.reports import ACTIONS_PATH, LAUNCH_PATH, REPORT_PATH
 from contracts.signing import SIGNATURE_HEADER, sign
-from contracts.storage import commit_key
 from contracts.strict_json import canonical
+from contracts.tombstone import Tombstone
+from control.recovery.tombstones import record_retired
 from control.tables import process_events, processes
 from resources.database import Database
-from resources.lake import LakeUnavailableError
 from resources.settings import ControlSettings
+from tests.integration.memory_lake import DIGEST, MemoryLake, place, tombstone
 
-DIGEST = "a" * 64
 TOPIC = "lakemill.processes"
 TOPIC_ID = "first-topic"
 SUBMIT = {"entity_id": "cust_8842", "data_version": "v1", "action": "ingest"}
@@ -60,51 +59,6 @@ CATALOGUE: dict[str, Any] = {
 }
 
 
-class MemoryLake:
-    """A lake in a dictionary. ``is_down`` makes it silent; ``asked`` records every key that was read."""
-
-    def __init__(self) -> None:
-        self.objects: dict[str, bytes] = {}
-        self.asked: list[str] = []
-        self.is_down = False
-
-    def get(self, key: str) -> bytes | None:
-        self.asked.append(key)
-        if self.is_down:
-            raise LakeUnavailableError("the lake is down")
-        return self.objects.get(key)
-
-    def url(self, key: str) -> str:
-        return f"s3://lake/{key}"
-
-    def commit(self, place: Coordinate, process_id: UUID | None, attempt: int | None = 1) -> str:
-        """Publish a snapshot of three rows at ``place``; returns its token."""
-        now = datetime.now(UTC)
-        token = new_token(str(process_id or uuid4()), attempt or 1)
-        provenance = Provenance(
-            token=token,
-            run_id="run-1",
-            process_id=process_id,
-            attempt=attempt,
-            tenant="default",
-            action="ingest",
-            action_digest=DIGEST,
-            inputs={},
-            params={},
-            checks=[],
-            stages={"run_started": now, "written": now},
-        )
-        commit = Commit(
-            coordinate=place,
-            committed_at=now,
-            schema_string='{"type":"struct","fields":[]}',
-            files=[DataFile(name="part-0.parquet", size=10, rows=3)],
-            provenance=provenance,
-        )
-        self.objects[commit_key(place)] = commit.encode()
-        return token
-
-
 @dataclass(slots=True)
 class ControlPlane:
     """What a test does to the control plane, in the words of the design."""
@@ -116,9 +70,19 @@ class ControlPlane:
     key: str
     offset: int = field(default=0)
 
-    async def submit(self, headers: Mapping[str, str] | None = None, **changes: Any) -> httpx.Response:
+    async def submit(
+        self, headers: Mapping[str, str] | None = None, *, query: str = "", **changes: Any
+    ) -> httpx.Response:
         body = {name: value for name, value in {**SUBMIT, **changes}.items() if value is not None}
-        return await self.http.post("/v1/processes", json=body, headers={**self.auth(), **(headers or {})})
+        return await self.post(f"/v1/processes{query}", headers, body)
+
+    async def post(
+        self, path: str, headers: Mapping[str, str] | None = None, body: Mapping[str, Any] | None = None
+    ) -> httpx.Response:
+        return await self.http.post(path, json=body, headers={**self.auth(), **(headers or {})})
+
+    async def cancel(self, process_id: UUID) -> httpx.Response:
+        return await self.post(f"/v1/processes/{process_id}:cancel")
 
     async def get(self, path: str) -> httpx.Response:
         return await self.http.get(path, headers=self.auth())
@@ -200,8 +164,33 @@ class ControlPlane:
             body = {"commit_expires_at": expires_at.isoformat(), **body}
         return await self.signed("POST", REPORT_PATH, {"process_id": str(process_id), **body})
 
+    async def committing(self, process_id: UUID) -> httpx.Response:
+        return await self.report(process_id, "committing", token=new_token(str(process_id), 1))
+
+    async def succeed(self, submitted: httpx.Response) -> UUID:
+        """Let the accepted process of an answer commit; return its id."""
+        process_id = UUID(submitted.json()["process_id"])
+        self.lake.commit(place(), process_id)
+        await self.report(process_id, "succeeded")
+        assert (await self.process(process_id))["state"] == "succeeded"
+        return process_id
+
+    async def succeed_at(self, submitted: httpx.Response, where: Coordinate, tenant: str) -> UUID:
+        """Let a tenant's accepted process commit; return its id."""
+        process_id = UUID(submitted.json()["process_id"])
+        self.lake.commit(where, process_id, tenant=tenant)
+        await self.report(process_id, "succeeded")
+        return process_id
+
     async def failed(self, process_id: UUID, code: str = "run_died", **fields: Any) -> httpx.Response:
         return await self.report(process_id, "failed", reason={"code": code, "message": "it broke"}, **fields)
+
+    async def retire(self, where: Coordinate) -> Tombstone:
+        """Let the index know that something was published and retired there; return the tombstone."""
+        stone = tombstone(where)
+        async with self.db.transaction() as conn:
+            await record_retired(conn, [stone])
+        return stone
 
     async def members(self, launch_id: str) -> httpx.Response:
         return await self.signed("GET", f"{LAUNCH_PATH}/{launch_id}")
@@ -230,7 +219,3 @@ class ControlPlane:
                 return row
             assert asyncio.get_running_loop().time() < deadline, f"still {row['state']}"
             await asyncio.sleep(0.02)
-
-
-def place(dataset: str = "raw", entity_id: str = "cust_8842", data_version: str = "v1") -> Coordinate:
-    return Coordinate(entity_id, data_version, dataset)

@@ -33,6 +33,8 @@ from tests.fake_intake import FakeControlPlane, launch_value
 from tests.memory_log import MemoryLog
 
 MODULE = "tests.integration.sensor_location"  # not __name__: a daemon of its own process must find the same sensor
+SENSOR = "process_requests"
+_SETTINGS = ComputeSettings(internal_secret=SecretStr("internal-secret-of-the-tests"), poll_seconds=10)
 LAUNCH_ID = UUID("01900000-0000-7000-8000-000000000001")
 
 
@@ -47,16 +49,16 @@ class World:
         self.memory.topic_id = "the-first-topic"
         self.memory.write(b"k", launch_value(LAUNCH_ID))
         self.log: RecordLog = self.memory
+        self.settings = _SETTINGS
         self.control_plane = FakeControlPlane()
 
 
 WORLD = World()
-_SETTINGS = ComputeSettings(internal_secret=SecretStr("internal-secret-of-the-tests"), poll_seconds=10)
 defs = build(
     registry(),
     {
         **RESOURCES,
-        "settings": ResourceDefinition.hardcoded_resource(_SETTINGS),
+        "settings": ResourceDefinition(lambda _: WORLD.settings),
         "record_log": ResourceDefinition(lambda _: WORLD.log),
         "intake": ResourceDefinition(lambda _: WORLD.control_plane),
         "spark": spark,
@@ -78,7 +80,7 @@ def dagster(folder: Path) -> Iterator[DagsterInstance]:
 def tick(instance: DagsterInstance, crash_point: str | None = None) -> InstigatorTick:
     """Let the daemon do one round; return the tick it ended with."""
     origin = InProcessCodeLocationOrigin(LoadableTargetOrigin(python_file=None, module_name=MODULE, attribute="defs"))
-    crash = {"process_requests": {crash_point: signal.SIGKILL}} if crash_point else None
+    crash = {SENSOR: {crash_point: signal.SIGKILL}} if crash_point else None
     with create_test_daemon_workspace_context(InProcessWorkspaceLoadTarget(origin), instance) as workspace:
         rounds = execute_sensor_iteration(
             workspace,
@@ -92,26 +94,26 @@ def tick(instance: DagsterInstance, crash_point: str | None = None) -> Instigato
     return newest_tick(instance)
 
 
-def newest_tick(instance: DagsterInstance) -> InstigatorTick:
-    """Return the sensor's newest tick."""
-    state, _ = _state(instance)
+def newest_tick(instance: DagsterInstance, name: str = SENSOR) -> InstigatorTick:
+    """Return the newest tick of a sensor."""
+    state, _ = _state(instance, name)
     return instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1)[0]
 
 
 def stored_cursor(instance: DagsterInstance) -> str | None:
     """Return what Dagster will give to the next tick."""
-    _, data = _state(instance)
+    _, data = _state(instance, SENSOR)
     return data.cursor
 
 
-def change_state(instance: DagsterInstance, **changes: Any) -> None:
-    """Change what Dagster stores of the sensor between ticks."""
-    state, data = _state(instance)
+def change_state(instance: DagsterInstance, name: str = SENSOR, **changes: Any) -> None:
+    """Change what Dagster stores of a sensor between ticks."""
+    state, data = _state(instance, name)
     instance.update_instigator_state(state.with_data(data._replace(**changes)))
 
 
-def _state(instance: DagsterInstance) -> tuple[InstigatorState, SensorInstigatorData]:
-    (state,) = instance.all_instigator_state()
+def _state(instance: DagsterInstance, name: str) -> tuple[InstigatorState, SensorInstigatorData]:
+    (state,) = (found for found in instance.all_instigator_state() if found.instigator_name == name)
     assert isinstance(state.instigator_data, SensorInstigatorData)
     return state, state.instigator_data
 

@@ -11,6 +11,8 @@ from pyspark.sql import SparkSession
 from assets.declaration import Action, action
 from assets.profiles import load_profiles
 from assets.runner import Published, Tools, run_member
+from assets.sources import Sources
+from contracts.reasons import ReasonCode
 from contracts.reports import Member
 from resources.lake import S3Lake
 from resources.settings import STATE_DIR, ComputeSettings, LakeSettings
@@ -42,11 +44,16 @@ class Mill:
 
     @property
     def tools(self) -> Tools:
-        return Tools(self.control, self.lake, self.landing, self.sessions)
+        return Tools(self.control, self.lake, self.sources, self.sessions)
 
     @property
     def spark(self) -> SparkSession:
         return self.sessions.open(SMALL)
+
+    @property
+    def sources(self) -> Sources:
+        allowed = ("s3://landing/partner/{tenant}/", "s3://lake/shared/")
+        return Sources(self.landing, "landing", allowed, lambda bucket: S3Lake(self.store, bucket))
 
     def deliver(self, name: str, file: str, body: bytes) -> None:
         self.landing.put(f"{self.entity}/v1/{name}/{file}", body)
@@ -66,6 +73,13 @@ class Mill:
         }
         member = Member.model_validate(facts | changes)
         return run_member(member, run_id=RUN_ID, action=declared, tools=tools or self.tools)
+
+    @property
+    def failure(self) -> tuple[ReasonCode, str]:
+        """What the last report gives as its reason: the code and the words."""
+        last = self.control.reports[-1]
+        assert last.reason is not None
+        return last.reason.code, last.reason.message
 
     @property
     def reader_options(self) -> dict[str, str]:

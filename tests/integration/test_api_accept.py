@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import select
 
 from control.tables import idempotency_keys, outbox, processes, snapshots
-from tests.integration.control_plane import DIGEST, ControlPlane, place
+from tests.integration.control_plane import ControlPlane
+from tests.integration.memory_lake import DIGEST, place
 
 pytestmark = pytest.mark.anyio
 

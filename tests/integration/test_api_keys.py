@@ -1,5 +1,7 @@
 """``lakemill keys``: a key is made, works, is listed without its secret, and is revoked."""
 
+import getpass
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +16,10 @@ pytestmark = pytest.mark.anyio
 
 
 def _keys(plane: ControlPlane, folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return _lakemill(plane, folder, "keys", *arguments)
+
+
+def _lakemill(plane: ControlPlane, folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     environment = {
         **os.environ,
         "COLUMNS": "200",
@@ -21,7 +27,7 @@ def _keys(plane: ControlPlane, folder: Path, *arguments: str) -> "subprocess.Com
         "LAKEMILL_INTERNAL_SECRET": INTERNAL_SECRET,
         "LAKEMILL_DATABASE_URL": plane.settings.database_url.get_secret_value(),
     }
-    command = [sys.executable, "-c", "from cli.main import app; app()", "keys", *arguments]
+    command = [sys.executable, "-c", "from cli.main import app; app()", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
@@ -37,6 +43,41 @@ async def test_the_life_of_a_key(plane: ControlPlane, tmp_path: Path) -> None:
     assert secret not in listed
     assert _keys(plane, tmp_path, "revoke", prefix).returncode == 0
     assert (await plane.http.get("/v1/processes", headers=headers)).status_code == 401
+
+
+async def test_a_rotated_key_works_beside_the_old_one_for_a_while(plane: ControlPlane, tmp_path: Path) -> None:
+    old = _keys(plane, tmp_path, "create", "--scope", "read", "--quiet").stdout.strip()
+    new = _keys(plane, tmp_path, "rotate", old[3:15]).stdout.strip()
+    now = _keys(plane, tmp_path, "rotate", new[3:15], "--overlap-hours", "0").stdout.strip()
+    codes = {old: 200, new: 401, now: 200}
+    for key, code in codes.items():
+        answer = await plane.http.get("/v1/processes", headers={"Authorization": f"Bearer {key}"})
+        assert answer.status_code == code
+    assert (await plane.post("/v1/processes", {"Authorization": f"Bearer {now}"}, {})).status_code == 403
+    assert "no valid key" in _keys(plane, tmp_path, "rotate", new[3:15]).stderr
+
+
+async def test_tenants_from_the_command_line(plane: ControlPlane, tmp_path: Path) -> None:
+    def tenants(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        return _lakemill(plane, tmp_path, "tenants", *arguments)
+
+    assert tenants("create", "acme", "--pattern", "acme-*", "--limits", '{"in_flight": 5}').returncode == 0
+    assert "already" in tenants("create", "acme").stderr
+    changed = tenants("set", "acme", "--limits", '{"weight": 3}')
+    assert json.loads(changed.stdout)["limits"]["weight"] == 3
+    assert json.loads(changed.stdout)["entity_pattern"] == "acme-*"
+    assert "acme-*" in tenants("ls").stdout
+    for wrong in ('{"weight": 0}', '{"speed": 1}', "{"):
+        assert tenants("set", "acme", "--limits", wrong).returncode == 2
+    assert "nobody has" in tenants("share", "rates", "acme").stderr
+    assert tenants("give", "rates", "acme").returncode == 0
+    assert tenants("share", "rates", "*").stdout == "rates is shared with *.\n"
+    assert "no tenant 'no'" in tenants("give", "rates", "no").stderr
+    _keys(plane, tmp_path, "create", "--tenant", "acme", "--quiet")
+    lines = [line.split() for line in tenants("log", "--count", "5").stdout.splitlines()]
+    kinds = ["key_created", "entity_shared", "entity_given", "tenant_changed", "tenant_created"]
+    assert [line[2] for line in lines] == kinds
+    assert {(line[1], line[3]) for line in lines} == {(f"cli:{getpass.getuser()}", "acme")}
 
 
 async def test_mistakes_have_their_exit_codes(plane: ControlPlane, tmp_path: Path) -> None:

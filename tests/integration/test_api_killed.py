@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from contracts.tenancy import DEFAULT_TENANT, Scope
-from control import keys
 from control.tables import outbox, processes
+from control.tenancy import keys
 from tests.integration.conftest import INTERNAL_SECRET
 from tests.integration.control_plane import SUBMIT, ControlPlane
 from tests.integration.postgres import free_port

@@ -10,8 +10,12 @@ from pydantic import SecretStr
 from sqlalchemy import Connection, select
 
 from contracts.tenancy import DEFAULT_TENANT
+from control.backfills import tables as backfill_tables  # noqa: F401 - they declare their tables when imported
+from control.log import tables as log_tables  # noqa: F401
 from control.migrate import migrate
-from control.tables import metadata, tenants
+from control.recovery import tables as recovery_tables  # noqa: F401
+from control.schema import metadata
+from control.tables import tenants
 from resources.database import Database
 
 pytestmark = pytest.mark.anyio

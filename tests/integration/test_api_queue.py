@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func
 
-from control.release import release_once
+from control.releasing.release import release_once
 from tests.integration.control_plane import ControlPlane
 from tests.integration.worker_rows import add_process, add_tenant, set_columns
 from tests.memory_log import MemoryLog

@@ -17,7 +17,7 @@ from control.worker import real_ports
 from resources.dagster_runs import LAUNCH_TAG, DagsterRuns, DagsterRunsUnavailableError, RunState
 from resources.database import Database
 from resources.settings import ControlSettings
-from tests.integration.control_plane import MemoryLake
+from tests.integration.memory_lake import MemoryLake
 from tests.integration.postgres import BIN
 
 pytestmark = pytest.mark.anyio

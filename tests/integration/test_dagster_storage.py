@@ -2,12 +2,14 @@
 
 import json
 import multiprocessing
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
+from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool, QueuePool
 
 from orchestration.orphans import end_orphans
@@ -30,27 +32,58 @@ def home(tmp_path: Path, address: str) -> Path:
     return tmp_path
 
 
-def pools(home: Path) -> set[type]:
+class Server:
+    """The test's PostgreSQL, asked on a connection that is not counted."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = create_engine(url, poolclass=NullPool)
+
+    def ask(self, what: str) -> int:
+        others = "FROM pg_stat_activity WHERE datname = 'postgres' AND pid <> pg_backend_pid()"
+        with self._engine.connect() as conn:
+            return int(conn.scalar(text(f"SELECT {what} {others}")) or 0)
+
+    @property
+    def connections(self) -> int:
+        return self.ask("count(*)")
+
+    def end_all(self) -> int:
+        """End every connection, as a restart would."""
+        return self.ask("count(*) FILTER (WHERE pg_terminate_backend(pid, 5000))")
+
+    def until(self, count: int) -> None:
+        deadline = time.monotonic() + 20
+        while self.connections != count:
+            assert time.monotonic() < deadline, f"{self.connections} connections are open"
+            time.sleep(0.1)
+
+
+def write(home: Path) -> None:
+    """Write as a run does, and again once all was cut off and once all was closed."""
+    server = Server(json.loads((home / "dagster.yaml").read_text())["storage"]["custom"]["config"]["postgres_url"])
     with DagsterInstance.from_config(str(home)) as instance:
-        parts: list[Any] = [instance.run_storage, instance.event_log_storage, instance.schedule_storage]
-        return {type(part._engine.pool) for part in parts}
-
-
-def pools_of_a_child(home: Path, answer: "multiprocessing.Queue[set[type]]") -> None:
-    answer.put(pools(home))
+        for _ in range(3):
+            run = instance.add_run(DagsterRun("job", status=DagsterRunStatus.SUCCESS))
+            instance.report_engine_event("one", run)
+            assert server.connections == 2
+        assert server.end_all() == 2
+        instance.report_engine_event("another", run)
+        server.until(0)
+        instance.report_engine_event("a third", run)
+        assert [event.message for event in instance.all_logs(run.run_id)] == ["one", "another", "a third"]
 
 
 def test_a_server_keeps_its_connections(home: Path) -> None:
-    assert pools(home) == {QueuePool}
+    with DagsterInstance.from_config(str(home)) as instance:
+        parts: list[Any] = [instance.run_storage, instance.event_log_storage, instance.schedule_storage]
+        assert {type(part._engine.pool) for part in parts} == {QueuePool}
 
 
-def test_a_run_keeps_none(home: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    answer: multiprocessing.Queue[set[type]] = context.Queue()
-    child = context.Process(target=pools_of_a_child, args=(home, answer))
+def test_a_run_keeps_its_connections_while_it_writes_and_survives_their_loss(home: Path) -> None:
+    child = multiprocessing.get_context("spawn").Process(target=write, args=(home,))
     child.start()
-    assert answer.get(timeout=60) == {NullPool}
-    child.join(30)
+    child.join(90)
+    assert child.exitcode == 0
 
 
 def test_a_stop_ends_what_was_in_progress_and_nothing_else(home: Path) -> None:

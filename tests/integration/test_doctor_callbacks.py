@@ -19,7 +19,7 @@ from cli.doctor.callbacks import TYPE, latency_result
 from cli.doctor.check import Group, Result, Status
 from cli.doctor.site import Options, Outside, Site
 from contracts.tenancy import DEFAULT_TENANT
-from control import keys
+from control.callbacks import webhook_secrets
 from resources.database import Database
 from resources.networks import Address
 from resources.settings import ControlSettings
@@ -91,7 +91,7 @@ def secret_of(url: SecretStr) -> str:
         db = Database(url)
         try:
             async with db.transaction() as conn:
-                return (await keys.webhook_secret(conn, DEFAULT_TENANT)).get_secret_value()
+                return (await webhook_secrets.newest_of(conn, DEFAULT_TENANT)).get_secret_value()
         finally:
             await db.close()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from pydantic import SecretStr
 
 from cli.doctor.check import Group
 from cli.doctor.checks import ALL
@@ -48,6 +49,13 @@ def test_a_group_that_was_asked_for_and_is_not_there_is_a_failure(tmp_path: Path
     assert {line.split()[0] for line in lines} == {"fail"}
     assert all("LAKEMILL_KAFKA_BOOTSTRAP" in line for line in lines)
     assert summary == f"{len(lines)} fail"
+
+
+def test_a_warning_is_a_failure_where_that_is_asked_for(tmp_path: Path, database_url: SecretStr) -> None:
+    told = {"LAKEMILL_DATABASE_URL": database_url.get_secret_value(), "LAKEMILL_INTERNAL_SECRET": "x" * 24}
+    lenient, strict = lakemill(tmp_path, **told), lakemill(tmp_path, "--strict", **told)
+    assert [line.split()[1] for line in lenient.stdout.splitlines() if line.startswith("warn")] == ["postgres.tls"]
+    assert (lenient.returncode, strict.returncode) == (0, 1), lenient.stdout + strict.stdout
 
 
 def test_a_setting_that_cannot_be_read_is_exit_code_three(tmp_path: Path) -> None:

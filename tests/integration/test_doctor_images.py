@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from assets import profiles
 from cli.doctor import facts
 from cli.doctor.check import Group, Status
 from cli.doctor.images import spark_sums
@@ -79,6 +80,24 @@ def test_another_version_is_found(jars: Path, changes: dict[str, Any], status: S
 def test_another_jar_is_found(jars: Path, change: Callable[[dict[str, str]], dict[str, str]], words: str) -> None:
     found = ask(site(FakeCluster(end=printed(jars=change(spark_sums()))), jars), "images.jars")
     assert (found.status, words in found.detail) == (Status.FAIL, True), found
+
+
+def test_a_pod_goes_where_executors_go(jars: Path, tmp_path: Path) -> None:
+    template = tmp_path / "template.yaml"
+    template.write_text(json.dumps({"spec": {"nodeSelector": {"pool": "spark"}, "volumes": [{"name": "tmp"}]}}))
+    cluster = FakeCluster(end=printed())
+    ask(site(cluster, jars, template), "images.pullable")
+    assert [pod.spec for pod in cluster.ran] == [{"nodeSelector": {"pool": "spark"}}]
+
+
+@proves("images.pullable", "images.versions")
+def test_the_images_that_actions_may_name_are_tried_too(jars: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profiles, "load_images", lambda: {"geo": "geo:1", "same": "lakemill-compute:1", "old": "old:1"})
+    cluster = FakeCluster(end=printed(), ends={"geo:1": PodEnd(None, problem="gone"), "old:1": printed(java="8.0")})
+    found = ask_group(site(cluster, jars), Group.IMAGES)
+    assert [pod.image for pod in cluster.ran] == ["lakemill-compute:1", "geo:1", "old:1"]
+    assert (found["images.pullable"].status, found["images.pullable"].detail) == (Status.FAIL, "geo:1: gone")
+    assert "old:1: has java 8.0 instead" in found["images.versions"].detail
 
 
 @pytest.mark.parametrize("end", [PodEnd(1, log="sh: python3: not found", problem="exit 1"), PodEnd(0, log="hello")])

@@ -49,7 +49,7 @@ def guarded() -> Iterator[KafkaSettings]:
             assert time.monotonic() < deadline
         yield KafkaSettings(kafka_bootstrap=ports.address("kafka"))
     finally:
-        process.terminate()
+        process.kill()  # nothing of it is kept, and a broker takes its time to leave
         process.wait(30)
         shutil.rmtree(folder)
 

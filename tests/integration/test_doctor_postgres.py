@@ -13,7 +13,11 @@ from sqlalchemy import text
 from cli.doctor.check import Group, Status
 from cli.doctor.postgres import RIGHTS
 from cli.doctor.site import Options, Site
-from control.tables import metadata
+from control import tables  # noqa: F401 - they declare their tables when they are imported
+from control.backfills import tables as backfill_tables  # noqa: F401
+from control.log import tables as log_tables  # noqa: F401
+from control.recovery import tables as recovery_tables  # noqa: F401
+from control.schema import metadata
 from resources.database import Database
 from resources.settings import ControlSettings
 from tests.doctor import ask, ask_group, proves
@@ -181,3 +185,12 @@ def test_a_reader_that_may_write_is_found(database_url: SecretStr, empty_databas
 def test_without_dagsters_storage_its_checks_are_skipped(database_url: SecretStr) -> None:
     found = ask(site(database_url), "postgres.dagster_contract")
     assert (found.status, "LAKEMILL_DAGSTER_DATABASE_URL" in found.detail) == (Status.SKIP, True), found
+
+
+@proves("postgres.direct_tenants")
+def test_a_direct_topic_without_its_tenant_is_found(database_url: SecretStr) -> None:
+    control = site(database_url).control.model_copy(update={"direct_topics": {"a": "default", "b": "absent"}})
+    found = ask(Site(Options(), control=control), "postgres.direct_tenants")
+    assert (found.status, "'b' is given to 'absent'" in found.detail) == (Status.FAIL, True), found
+    right = control.model_copy(update={"direct_topics": {"a": "default"}})
+    assert ask(Site(Options(), control=right), "postgres.direct_tenants").status is Status.PASS

@@ -9,9 +9,11 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import func, select
 
-from control.release import release_once
-from control.tables import IN_FLIGHT_SQL, cursors, dead_letters, launches, log_gaps, outbox, processes
-from tests.integration.control_plane import CATALOGUE, DIGEST, TOPIC, TOPIC_ID, ControlPlane
+from control.log.tables import cursors, dead_letters, log_gaps
+from control.releasing.release import release_once
+from control.tables import IN_FLIGHT_SQL, launches, outbox, processes
+from tests.integration.control_plane import CATALOGUE, TOPIC, TOPIC_ID, ControlPlane
+from tests.integration.memory_lake import DIGEST
 from tests.memory_log import MemoryLog
 
 pytestmark = pytest.mark.anyio
@@ -132,7 +134,7 @@ async def test_bad_records_die_and_good_ones_around_them_live(plane: ControlPlan
     assert (await plane.take(victim))[0]["verdict"] == "launch"
 
 
-async def test_an_oversized_record_and_a_foreign_topic_die(plane: ControlPlane) -> None:
+async def test_an_oversized_record_dies_and_a_foreign_topic_waits(plane: ControlPlane) -> None:
     record = b64encode(await plane.record_of(await plane.accepted())).decode()
     positions = [{"topic_id": TOPIC_ID, "partition": 0, "offset": offset} for offset in range(2)]
     answers = await plane.intake(
@@ -141,7 +143,8 @@ async def test_an_oversized_record_and_a_foreign_topic_die(plane: ControlPlane) 
             {"topic": "another", "position": positions[1], "value": record},
         ]
     )
-    assert [answer["reason"].partition(":")[0] for answer in answers] == ["oversized", "unexpected_topic"]
+    found = [(answer["verdict"], answer["reason"].partition(":")[0]) for answer in answers]
+    assert found == [("dead", "oversized"), ("later", "unexpected_topic")]
 
 
 async def test_a_replayed_batch_gets_the_same_answers(plane: ControlPlane) -> None:

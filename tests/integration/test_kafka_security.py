@@ -9,12 +9,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from kafka import KafkaProducer
 from typer.testing import CliRunner, Result
 
 from cli.main import app
 from contracts.cursor import Cursor
-from resources.kafka import KafkaRelay
-from resources.kafka_admin import TopicError, broker_answers, ensure_topic
+from resources.kafka import KafkaRelay, connect
+from resources.kafka_admin import TopicError, broker_answers, ensure_direct_topics, ensure_topic
 from resources.kafka_log import KafkaRecordLog
 from resources.log import OutgoingRecord, RecordLogError
 from resources.settings import KafkaSettings, kafka_settings
@@ -113,6 +114,26 @@ def test_the_host_name_is_checked(broker: SecureKafka) -> None:
 def test_tls_to_a_listener_without_tls_is_told(broker: SecureKafka) -> None:
     with pytest.raises(TopicError, match=r"does not speak TLS.*LAKEMILL_KAFKA_SECURITY_PROTOCOL"):
         ensure_topic(broker.settings(kafka_bootstrap=broker.plain_bootstrap))
+
+
+def test_direct_topics_are_made_and_read_over_tls_and_sasl(broker: SecureKafka) -> None:
+    direct = new_topic()
+    settings = broker.settings(kafka_topic=new_topic(), direct_topics={direct: "acme"})
+    assert ensure_topic(settings, partitions=1)
+    assert ensure_direct_topics(settings, partitions=1) == {direct: True}
+    assert ensure_direct_topics(settings, partitions=4) == {direct: False}
+    producer = connect(KafkaProducer, settings)
+    producer.send(direct, b"a request", headers=[("idempotency-key", b"one")]).get(10)
+    producer.close(timeout=5)
+    log = KafkaRecordLog(settings)
+    try:
+        cursor = log.poll(Cursor(), wait_seconds=0, max_records=10).cursor  # where it stands, whatever came already
+        polled = log.poll(Cursor(), wait_seconds=10, max_records=10)
+    finally:
+        log.close()
+    assert cursor.topics.keys() == {settings.kafka_topic, direct}
+    assert [(record.topic, record.value) for record in polled.records] == [(direct, b"a request")]
+    assert [(header.name, header.value) for header in polled.records[0].headers] == [(b"idempotency-key", b"one")]
 
 
 class TestTopics:

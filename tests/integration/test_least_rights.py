@@ -3,26 +3,40 @@
 import asyncio
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from functools import partial
 from uuid import UUID, uuid4
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, func, update
 
 from cli.doctor.postgres import RIGHTS
 from contracts.identity import new_token
-from control import keys
-from control.callbacks import deliver_due
-from control.materializations import report_lost_materializations
+from contracts.intake import LogPosition, LogRecord, Verdict
+from contracts.storage import tombstone_key
+from contracts.tenancy import DEFAULT_TENANT, Tenant
+from control.accepting.inputs import InputCheck
+from control.backfills.expansion import Expander
+from control.callbacks.sending import deliver_due
+from control.log.direct_records import DirectRecords
+from control.log.redriving import Redriver
 from control.migrate import migrate
-from control.reconciler import Reconciler
-from control.release import release_once
+from control.reconciling.materializations import report_lost_materializations
+from control.reconciling.reconciler import Reconciler
+from control.recovery.rebuild import Rebuilder
+from control.releasing.release import release_once
+from control.releasing.watch import ReleaseWatch
+from control.retention import Pruner
+from control.tables import processes
+from control.tenancy import keys, tenants
+from control.tenancy.admin_log import newest
 from resources.callback_sender import GuardedSender
 from resources.database import Database
 from resources.networks import parse_networks
-from tests.fake_dagster import FakeEvents, FakeRuns
-from tests.integration.control_plane import TOPIC, TOPIC_ID, ControlPlane, place
+from tests.fake_dagster import FakeGraphQL, FakeRuns
+from tests.integration.control_plane import TOPIC, TOPIC_ID, ControlPlane
+from tests.integration.memory_lake import place, tombstone
 from tests.integration.test_doctor_postgres import as_role, grants, psql, run
 from tests.memory_log import MemoryLog
 from tests.receiver import answering, receiver
@@ -81,7 +95,7 @@ def used(statements: list[str]) -> dict[str, set[str]]:
 
 async def test_these_rights_suffice_and_none_is_too_many(plane: ControlPlane, statements: list[str]) -> None:
     db, settings = plane.db, plane.settings
-    log, runs, told = MemoryLog(partitions=1), FakeRuns(), FakeEvents()
+    log, runs, told = MemoryLog(partitions=1), FakeRuns(), FakeGraphQL()
     log.topic_id = TOPIC_ID
     sender = GuardedSender(parse_networks(settings.callback_allow))
     reconciler = Reconciler(db, plane.lake, runs, settings)
@@ -90,7 +104,10 @@ async def test_these_rights_suffice_and_none_is_too_many(plane: ControlPlane, st
         key = {"Idempotency-Key": "one"}
         first, again = [await plane.submit(key, callback_url=hooks.url) for _ in range(2)]
         assert (first.status_code, again.json()) == (202, first.json())
+        joined = await plane.submit(query="?on_conflict=use_existing", callback_url=f"{hooks.url}/too")
+        assert joined.status_code == 200, joined.text
         process_id = await plane.accepted(data_version="v2", callback_url=hooks.url)
+        await ReleaseWatch(db, settings.max_in_flight).look()
         assert await release_once(db, log, settings) == 2
         await _lose_the_records(plane)
         assert await reconciler.reconcile() == 2
@@ -108,6 +125,13 @@ async def test_these_rights_suffice_and_none_is_too_many(plane: ControlPlane, st
     assert (await plane.submit(action="refine", data_version="v2", params={"day": "d"})).status_code == 202
     shown = (await plane.get(f"/v1/processes/{process_id}")).json()
     assert (shown["state"], shown["callback"]["state"]) == ("succeeded", "delivered")
+    await _redrive(plane)
+    await _backfill(plane)
+    await _administer(plane)
+    await _recover(plane)
+    async with db.transaction() as conn:
+        await conn.execute(update(processes).values(finished_at=func.now() - timedelta(days=100)))
+    assert await Pruner(db, settings, runs, told).step() > 0
     await _revoke(plane)
     assert used(statements) == {table: set(rights) for table, rights in RIGHTS.items()}
 
@@ -129,6 +153,46 @@ async def _second_attempt_commits(plane: ControlPlane, process_id: UUID) -> UUID
     plane.lake.commit(place(data_version="v2"), process_id, 2)
     assert (await report("succeeded")).status_code == 200
     return launch_id
+
+
+async def _redrive(plane: ControlPlane) -> None:
+    """Refuse a record of a direct topic, and accept it once it may be."""
+    plane.settings.direct_topics["direct"] = DEFAULT_TENANT
+    where = LogPosition(topic_id="direct-id", partition=0, offset=0)
+    value = b'{"entity_id": "late", "data_version": "v1", "action": "refine", "params": {"day": "d"}}'
+    record = LogRecord(topic="direct", position=where, value=value)
+    inputs = InputCheck(plane.db, plane.lake)
+    answers = await DirectRecords(plane.db, inputs, plane.settings).judge([record])
+    assert answers[where].verdict is Verdict.DEAD, answers
+    plane.lake.commit(place(entity_id="late"), None)
+    redriven = await Redriver(plane.db, inputs, plane.settings, "test").redrive(where)
+    assert redriven.is_done, redriven
+
+
+async def _backfill(plane: ControlPlane) -> None:
+    asked = {"action": "ingest", "data_version": "v9", "select": {"entities": ["b-1"]}}
+    assert (await plane.post("/v1/backfills", body=asked)).status_code == 201
+    inputs = InputCheck(plane.db, plane.lake)
+    assert await Expander(plane.db, plane.lake, inputs, plane.settings).step() == 1
+
+
+async def _administer(plane: ControlPlane) -> None:
+    async with plane.db.transaction() as conn:
+        await tenants.create(conn, Tenant(id="other"), "test")
+        await tenants.change(conn, Tenant(id="other", entity_pattern="o-*"), "test")
+        await tenants.give(conn, "o-1", "other", "test")
+        await tenants.share(conn, "o-1", ["*"], "test")
+        assert len(await newest(conn, 4)) == 4
+
+
+async def _recover(plane: ControlPlane) -> None:
+    async def no_wait(_: float) -> None:
+        return
+
+    stone = tombstone(place(entity_id="o-2"))
+    plane.lake.put(tombstone_key(stone.coordinate), stone.encode())
+    found = await Rebuilder(plane.db, plane.lake, plane.settings, "test", wait=no_wait).rebuild()
+    assert (found.is_well, found.snapshots, found.retired) == (True, 2, 1)
 
 
 async def _revoke(plane: ControlPlane) -> None:

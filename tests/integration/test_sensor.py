@@ -105,6 +105,7 @@ class TestRealKafka:
         settings = KafkaSettings(kafka_bootstrap=bootstrap, kafka_topic=f"lakemill.test.{uuid4()}")
         log = KafkaRecordLog(settings)
         WORLD.log = log
+        WORLD.settings = WORLD.settings.model_copy(update={"kafka_topic": settings.kafka_topic})
         create(settings)
         yield settings
         log.close()

@@ -77,7 +77,8 @@ def test_without_a_stack(terminal: Terminal) -> None:
 
 
 def test_a_missing_java(terminal: Terminal, tmp_path: Path) -> None:
-    refused = terminal.run("up", PATH=str(tmp_path), JAVA_HOME="")
+    port = str(find_base_port())  # the usual ports may be taken
+    refused = terminal.run("up", "--base-port", port, PATH=str(tmp_path), JAVA_HOME="")
     assert refused.returncode == 1
     assert "Lakemill needs a Java 17 (or newer) runtime" in refused.stderr
     assert not (terminal.state_dir / "postgres").exists()

@@ -6,11 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
-from botocore.exceptions import ClientError
-from pydantic import SecretStr
 
 from assets.runner import Published
 from cli.doctor import storage
@@ -18,52 +14,24 @@ from cli.doctor.check import Status
 from cli.doctor.running import run_checks
 from cli.doctor.site import Options, Site
 from contracts.identity import Coordinate
-from contracts.storage import commit_key, dataset_prefix
-from resources.lake import PutOutcome, S3Lake
-from resources.settings import LakeSettings
+from contracts.storage import commit_key, dataset_prefix, tombstone_key
+from resources.lake import LakeAccessError, PutOutcome, S3Lake
 from tests.bucket_policy import ROLES, S3_TEMPLATE, actions_of, filled, is_allowed
+from tests.integration.role_store import ARNS, Store, delete, put, refused
 from tests.integration.spark_mill import Mill, table_of
 from tests.s3_server import ACCESS_KEY, SECRET_KEY, Seen, lossy_proxy, s3_server
 
-ARNS = {role: f"arn:aws:iam::000000000000:user/{role}" for role in ROLES}
 UNKNOWN_CONDITIONS = ("NobodyReplacesACommit", "OnlyTheWriterWrites", "OnlyGcDeletesData")
 """Statements with conditions that SeaweedFS does not know: it denies whatever they could deny."""
 BEFORE_TLS = (*UNKNOWN_CONDITIONS, "NobodyWithoutTls")
 COORDINATE = Coordinate("cust_8842", "v1", "revenue")
 FOLDER = f"{dataset_prefix(COORDINATE)}01924f5e-8c00-7b3a-9d41-6f0c2a7e5b10-1-0123456789abcdef/"
+RETIRED = commit_key(Coordinate("cust_8842", "v2", "revenue"))
 COMMIT, DATA, WORK = commit_key(COORDINATE), f"{FOLDER}part-0.parquet", f"{FOLDER}__magic_job-1/x.pending"
 
 
 def read(name: str) -> Any:
     return json.loads((S3_TEMPLATE / name).read_text())
-
-
-class Store:
-    """One server with one user for each role, without any right but the policy's, and SPARK with rights of its own."""
-
-    def __init__(self, settings: LakeSettings) -> None:
-        self.settings = settings
-        self.admin = self.client(ACCESS_KEY, SECRET_KEY)
-
-    def client(self, key: str, secret: str) -> Any:
-        return boto3.client(
-            "s3",
-            endpoint_url=self.settings.s3_endpoint,
-            region_name="us-east-1",
-            aws_access_key_id=key,
-            aws_secret_access_key=secret,
-            config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
-        )
-
-    def user(self, role: str) -> Any:
-        return self.client(f"{role}-key", f"{role}-secret")
-
-    def keys_of(self, role: str) -> LakeSettings:
-        change = {"s3_access_key": f"{role}-key", "s3_secret_key": SecretStr(f"{role}-secret")}
-        return self.settings.model_copy(update=change)
-
-    def apply(self, without: tuple[str, ...]) -> None:
-        self.admin.put_bucket_policy(Bucket="lake", Policy=json.dumps(filled(ARNS, without=without)))
 
 
 @pytest.fixture(scope="module")
@@ -88,25 +56,6 @@ def policed(store: Store) -> Iterator[Store]:
     store.admin.delete_bucket_policy(Bucket="lake")
 
 
-def refused(call: Any, **arguments: Any) -> bool:
-    """Return whether the store answers 403."""
-    try:
-        call(**arguments)
-    except ClientError as error:
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 403:
-            return True
-        raise
-    return False
-
-
-def put(client: Any, key: str, **more: Any) -> bool:
-    return not refused(client.put_object, Bucket="lake", Key=key, Body=b"x", **more)
-
-
-def delete(client: Any, key: str) -> bool:
-    return not refused(client.delete_object, Bucket="lake", Key=key)
-
-
 def test_each_role_has_its_rights_and_no_more(policed: Store) -> None:
     writer, reader, gc = (policed.user(role) for role in ROLES)
     assert put(writer, DATA)
@@ -126,6 +75,20 @@ def test_each_role_has_its_rights_and_no_more(policed: Store) -> None:
     assert [delete(gc, key) for key in (COMMIT, DATA)] == [False, True]
     assert not put(gc, DATA)
     assert not delete(policed.admin, COMMIT)
+
+
+def test_gc_retires_once_an_administrator_has_lifted_the_rule(policed: Store) -> None:
+    assert S3Lake(policed.keys_of("WRITER"), "lake").presign_commit(RETIRED, 60).send(b"{}") is PutOutcome.CREATED
+    gc, stone = S3Lake(policed.keys_of("GC"), "lake"), tombstone_key(COORDINATE)
+    gc.put(stone, b"{}")
+    with pytest.raises(LakeAccessError):
+        gc.delete([RETIRED])
+    policed.apply((*BEFORE_TLS, "NobodyDeletesACommit"))
+    gc.delete([RETIRED])
+    assert gc.get(RETIRED) is None
+    with pytest.raises(LakeAccessError):
+        gc.delete([stone])
+    assert not delete(policed.admin, stone)
 
 
 LANDING = "arn:aws:s3:::landing"

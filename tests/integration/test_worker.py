@@ -26,8 +26,8 @@ from resources.callback_sender import GuardedSender
 from resources.database import Database
 from resources.networks import parse_networks
 from resources.settings import ControlSettings
-from tests.fake_dagster import FakeEvents, FakeRuns
-from tests.integration.control_plane import MemoryLake
+from tests.fake_dagster import FakeGraphQL, FakeRuns
+from tests.integration.memory_lake import MemoryLake
 from tests.integration.worker_rows import SECRET, add_launch, add_process, add_tenant, kinds, process
 from tests.memory_log import MemoryLog
 from tests.receiver import answering, receiver
@@ -63,7 +63,7 @@ async def test_a_process_goes_all_the_way(db: Database, settings: ControlSetting
     quick = {"reconcile_interval": 0.1, "release_interval": 0.05, "worker_heartbeat_file": heartbeat}
     lake, runs, log, stop = MemoryLake(), FakeRuns(), MemoryLog(), asyncio.Event()
     sender = GuardedSender(parse_networks(("127.0.0.0/8",)))
-    ports = Ports(settings.model_copy(update=quick), db, log, lake, sender, runs, FakeEvents())
+    ports = Ports(settings.model_copy(update=quick), db, log, lake, sender, runs, FakeGraphQL())
     await add_tenant(db, DEFAULT_TENANT)
     async with receiver(answering("200 OK")) as hooks, asyncio.timeout(60):
         working = asyncio.create_task(work(ports, stop))

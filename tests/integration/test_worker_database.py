@@ -29,6 +29,23 @@ async def test_a_connection_that_the_server_ends_is_unavailability(db: Database)
     await db.ping()
 
 
+async def test_connections_that_the_server_has_ended_meanwhile_are_replaced(
+    db: Database, database_url: SecretStr
+) -> None:
+    async def hold() -> None:
+        async with db.reading() as conn:
+            await conn.execute(select(func.pg_sleep(0.1)))
+
+    await asyncio.gather(*(hold() for _ in range(5)))
+    other = Database(database_url, pool_size=1)
+    ended = "select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = current_database()"
+    async with other.reading() as conn:
+        count = len((await conn.execute(text(f"{ended} and pid != pg_backend_pid()"))).all())
+    await other.close()
+    assert count == 5
+    await asyncio.gather(*(hold() for _ in range(5)))
+
+
 async def test_a_server_that_is_not_there_is_unavailability() -> None:
     db = Database(SecretStr("postgresql+asyncpg://nobody@127.0.0.1:1/none"))
     with pytest.raises(DatabaseUnavailableError):

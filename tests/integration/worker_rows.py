@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from contracts.messages import ProcessRequest, Profile
 from contracts.states import State
-from contracts.tenancy import DEFAULT_TENANT
+from contracts.tenancy import DEFAULT_TENANT, TenantLimits
 from control.tables import launches, outbox, process_events, processes, tenants
 from control.transitions import enqueue, note
 from resources.database import Database
@@ -19,10 +19,12 @@ SECRET = "whsec_c2VjcmV0IG9mIHRoZSBjYWxsYmFjayB0ZXN0cw=="
 TOPIC_ID = "topic-one"
 
 
-async def add_tenant(db: Database, tenant: str, secret: str = SECRET) -> None:
+async def add_tenant(db: Database, tenant: str, secret: str = SECRET, **limits: Any) -> None:
+    """Make or change a tenant, with these limits."""
+    values = {"webhook_secret": secret, "limits": TenantLimits(**limits).model_dump(mode="json", exclude_defaults=True)}
     async with db.transaction() as conn:
-        row = upsert(tenants).values(id=tenant, webhook_secret=secret)
-        await conn.execute(row.on_conflict_do_update(index_elements=["id"], set_={"webhook_secret": secret}))
+        row = upsert(tenants).values(id=tenant, **values)
+        await conn.execute(row.on_conflict_do_update(index_elements=["id"], set_=values))
 
 
 async def add_process(db: Database, *, waiting: bool | None = None, **columns: Any) -> UUID:
@@ -40,6 +42,7 @@ async def add_process(db: Database, *, waiting: bool | None = None, **columns: A
         "request": request.model_dump(mode="json"),
         "request_hash": request.request_hash(),
         "profile": {"requested": None, "granted": Profile().model_dump(mode="json"), "reason": "test"},
+        "cores": 1,
         "priority": 0,
         "state": State.ACCEPTED.value,
         "deadline_at": func.now() + timedelta(days=7),
@@ -54,9 +57,36 @@ async def add_process(db: Database, *, waiting: bool | None = None, **columns: A
     return process_id
 
 
-async def add_launch(db: Database, process_id: UUID, *, offset: int = 0, attempt: int = 1, **columns: Any) -> UUID:
-    """Let intake have decided the launch of ``attempt``, and the process be queued with it."""
-    launch_id: UUID = uuid_utils.compat.uuid7()
+async def multiply(db: Database, process_id: UUID, count: int) -> None:
+    """Add ``count`` copies of a process, each at an entity of its own, and in the outbox if it is."""
+    names = [column.name for column in processes.c if column.name not in {"id", "entity_id"}]
+    columns = ", ".join(names)
+    copied = f"""
+        INSERT INTO processes (id, entity_id, {columns})
+        SELECT gen_random_uuid(), entity_id || '-' || n, {columns} FROM processes, generate_series(1, :count) n
+        WHERE id = :id
+    """  # noqa: S608 - names of our own columns
+    waiting = """
+        INSERT INTO outbox (process_id, attempt)
+        SELECT id, attempt FROM processes WHERE entity_id LIKE :like
+        AND EXISTS (SELECT 1 FROM outbox WHERE process_id = :id)
+    """
+    async with db.transaction() as conn:
+        await conn.execute(text(copied), {"id": process_id, "count": count})
+        await conn.execute(text(waiting), {"id": process_id, "like": f"e-{process_id.hex}-%"})
+
+
+async def add_launch(
+    db: Database,
+    process_id: UUID,
+    *,
+    offset: int = 0,
+    attempt: int = 1,
+    launch_id: UUID | None = None,
+    **columns: Any,
+) -> UUID:
+    """Let intake have decided the launch of ``attempt``, a new one or that one, and the process be queued with it."""
+    launch_id = launch_id or UUID(str(uuid_utils.compat.uuid7()))
     values = {"topic_id": TOPIC_ID, "log_partition": 0, "log_offset": offset, **columns}
     async with db.transaction() as conn:
         row = {"process_id": process_id, "attempt": attempt, "launch_id": launch_id, "lane": "heavy", **values}

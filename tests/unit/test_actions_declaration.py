@@ -5,7 +5,19 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from assets.declaration import Action, action, at_least, landing, not_null, unique
+from assets.checks import identifiers
+from assets.declaration import (
+    Action,
+    accepted_range,
+    accepted_values,
+    action,
+    at_least,
+    at_most,
+    holds,
+    landing,
+    not_null,
+    unique,
+)
 from assets.errors import ActionContractError
 from assets.schema import Column, Schema
 
@@ -35,6 +47,13 @@ def test_an_action_carries_its_declaration_and_stays_a_function() -> None:
     assert returned == "frame"
     assert not declared.takes_params
     assert len(declared.digest) == 64
+
+
+def test_a_weight_is_a_positive_number() -> None:
+    assert (declare().weight, declare(weight=2.5).weight) == (1.0, 2.5)
+    for weight in (0, -1, 1001, float("nan")):
+        with pytest.raises(ActionContractError, match="weight"):
+            declare(weight=weight)
 
 
 def test_parameters_are_a_pydantic_model() -> None:
@@ -77,6 +96,20 @@ def test_raw_files_are_an_input_and_no_lineage() -> None:
         ({"checks": [not_null("month")]}, "month"),
         ({"checks": [unique("n", "m")]}, "m"),
         ({"checks": [not_null()]}, "at least one column"),
+        ({"checks": [at_least(rows=-1)]}, "not negative"),
+        ({"checks": [at_most(rows=0.5)]}, "per="),
+        ({"checks": [at_most(rows=0.5, per="lineitem")]}, "there are: orders"),
+        ({"checks": [accepted_values("n")]}, "at least one value"),
+        ({"checks": [accepted_values("n", "A")]}, "'A' is no value"),
+        ({"checks": [accepted_values("n", True)]}, "True is no value"),
+        ({"checks": [accepted_range("n")]}, "at_least="),
+        ({"checks": [accepted_range("n", at_least=2, at_most=1)]}, "wrong way round"),
+        ({"checks": [accepted_range("n", at_least=0.5)]}, "0.5 is no value"),
+        ({"schema": "n string", "checks": [accepted_range("n", at_least="a")]}, "a number, a date or a timestamp"),
+        ({"schema": "n date", "checks": [accepted_range("n", at_least="yesterday")]}, "'yesterday' is no value"),
+        ({"schema": "n double", "checks": [accepted_range("n", at_least=float("nan"))]}, "nan is no value"),
+        ({"checks": [holds(" ")]}, "needs a condition"),
+        ({"sort_by": ["n", "day"]}, "sort_by names columns that the schema does not have: day"),
         ({"output": "Revenue"}, "lower-case"),
         ({"output": "../x"}, "lower-case"),
         ({"inputs": {"orders": "Orders/x"}}, "lower-case"),
@@ -87,6 +120,15 @@ def test_raw_files_are_an_input_and_no_lineage() -> None:
 def test_a_malformed_declaration_is_refused(changes: dict[str, Any], rule: str) -> None:
     with pytest.raises(ActionContractError, match=rule):
         declare(**changes)
+
+
+def test_checks_have_names_that_dagster_takes() -> None:
+    checks = [unique("n", "m"), holds("n > 0"), holds("n < 0"), accepted_values("n", 1), at_least(rows=0.5, per="a")]
+    names = identifiers(checks)
+    assert names == ["unique_n_m", "holds_n_0", "holds_n_0_3", "accepted_values_n_1", "at_least_rows_0_5_per_a"]
+    long = identifiers([holds(f"n > {'0' * 300}"), holds(f"n > {'0' * 301}")])
+    assert len(set(long)) == 2
+    assert max(map(len, long)) < 70
 
 
 ALL_TYPES = """

@@ -66,6 +66,21 @@ def test_python_and_sql_files_are_found(folder: Folder) -> None:
         found["three"]
 
 
+def test_a_header_spells_checks_as_python_does(folder: Folder) -> None:
+    spelled = [
+        "not_null(n, m)",
+        "accepted_values(m, 'A', 'B c')",
+        "accepted_range(n, at_least=-5, at_most=10)",
+        "accepted_range(d, at_least='2013-01-01')",
+        "at_least(rows=0.5, per=people)",
+        "at_most(rows=100)",
+        "holds(n >= 0 OR (m = 'A'))",
+    ]
+    header = ("output: by_sql", "inputs: orders, people=customer", "schema: n bigint, m string, d date")
+    folder.sql("two", *header, *(f"check: {check}" for check in spelled))
+    assert [str(check) for check in folder.discover()["two"].checks] == spelled
+
+
 def test_the_digest_follows_the_file(folder: Folder) -> None:
     folder.sql("two", *HEADER)
     before = folder.discover()["two"].digest
@@ -136,6 +151,12 @@ def test_a_file_without_an_action_is_refused(folder: Folder) -> None:
         ((*HEADER, "colour: red"), "colour"),
         ((*HEADER, "check: positive(n)"), "positive"),
         ((*HEADER, "check: not_null(month)"), "month"),
+        ((*HEADER, "check: not_null(n"), "not_null"),
+        ((*HEADER, "check: at_least(3)"), "positional"),
+        ((*HEADER, "check: at_least(rows=n)"), "at_least"),
+        ((*HEADER, "check: accepted_range(n, at_least=1 + x)"), "malformed"),
+        ((*HEADER, "check: holds()"), "holds"),
+        ((*HEADER, "check: __import__('os').system('x')"), "write one of"),
         ((*HEADER, "param: since"), "since"),
         ((*HEADER, "param: since map"), "since"),
         ((*HEADER, "param: since date = yesterday"), "default"),

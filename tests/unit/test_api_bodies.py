@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.bodies import parse
 from contracts.messages import ProcessRequest
 from contracts.problems import ProblemError
+from contracts.reading import parse
 from contracts.reasons import Reason, ReasonCode
 from contracts.strict_json import canonical
-from control.outcomes import BACKOFF_SECONDS, backoff
-from control.params import check_params
+from control.accepting.params import check_params
 from control.processes import decode_cursor, encode_cursor
+from control.rules.endings import BACKOFF_SECONDS, backoff
 
 REQUEST = {"entity_id": "a", "data_version": "v1", "action": "ingest"}
 SCHEMA = {

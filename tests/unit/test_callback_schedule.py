@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from control.callback_schedule import DELAYS_SECONDS, LONGEST_WAIT, MAX_TRIES, DeliveryState, judge
-from control.callbacks import signed_headers
+from control.callbacks.schedule import DELAYS_SECONDS, LONGEST_WAIT, MAX_TRIES, DeliveryState, judge
+from control.callbacks.sending import signed_headers
 from resources.callback_sender import Outcome, SendError
 
 REFUSED = Outcome(status=503, detail="busy")
@@ -75,7 +75,7 @@ def test_a_receiver_verifies_the_signature_over_the_very_bytes(body: str) -> Non
     except UnicodeEncodeError:
         return
     webhook_id = UUID(int=7)
-    headers = signed_headers(webhook_id, body, SECRET, datetime.now(UTC))
+    headers = signed_headers(webhook_id, body, [SECRET], datetime.now(UTC))
     Webhook(SECRET).verify(sent, headers, json_parse=False)
     assert headers["webhook-id"] == str(webhook_id)
     with pytest.raises(WebhookVerificationError):

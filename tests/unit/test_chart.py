@@ -5,9 +5,11 @@ import re
 import tomllib
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import yaml
+from dagster_k8s.client import DagsterKubernetesClient
 
 from cli.chart_docs import CHART, ROOT, WITHOUT_RIGHTS, ChartDocsError, rendered, rights_table, values, values_table
 
@@ -77,7 +79,7 @@ def test_the_schema_names_no_value_that_does_not_exist() -> None:
 
 
 def test_rights_are_few_and_named_one_by_one() -> None:
-    assert set(RBAC) == {"launcher", "run"}
+    assert set(RBAC) == {"launcher", "webserver", "run"}
     verbs = {"create", "get", "list", "watch", "delete", "deletecollection"}
     for account, rules in RBAC.items():
         for rule in rules:
@@ -87,6 +89,16 @@ def test_rights_are_few_and_named_one_by_one() -> None:
             assert not set(rule["resources"]) & {"*", "secrets", "serviceaccounts", "pods/exec"}, account
         named = [(group, what) for rule in rules for group in rule["apiGroups"] for what in rule["resources"]]
         assert len(named) == len(set(named)), f"{account}: one line per resource"
+
+
+def test_the_webserver_may_do_what_ending_a_run_asks_for_and_no_more() -> None:
+    cluster: Any = DagsterKubernetesClient
+    batch, core = MagicMock(), MagicMock()
+    core.list_namespaced_pod.return_value.items = [MagicMock()]
+    assert cluster.production_client(batch, core).delete_job("run", "mill")
+    asked = {call for call, *_ in (*batch.method_calls, *core.method_calls)}
+    verbs = [(verb, what) for rule in RBAC["webserver"] for what in rule["resources"] for verb in rule["verbs"]]
+    assert asked == {f"{verb}_namespaced_{what.removesuffix('s')}" for verb, what in verbs}
 
 
 def test_connections_are_between_pods_that_exist() -> None:
@@ -99,9 +111,10 @@ def test_connections_are_between_pods_that_exist() -> None:
     assert {name for names in NETWORK["outside"].values() for name in names} <= components
 
 
-def test_the_default_profiles_and_images_are_the_repository_s() -> None:
+def test_the_default_profiles_images_and_schedules_are_the_repository_s() -> None:
     assert VALUES["profiles"].strip() == (ROOT / "deploy" / "profiles.toml").read_text().strip()
     assert VALUES["actionImages"].strip() == (ROOT / "deploy" / "images.toml").read_text().strip()
+    assert VALUES["schedules"].strip() == (ROOT / "deploy" / "schedules.toml").read_text().strip()
 
 
 def test_the_chart_installs_the_version_of_this_code() -> None:
@@ -118,6 +131,6 @@ def test_the_chart_holds_no_secret() -> None:
     secret = set(re.findall(r'"lakemill\.fromSecret" \(list "(\w+)"', text))
     assert len(plain) > 15
     assert len(secret) > 8
-    suspicious = re.compile(r"SECRET|PASSWORD|USERNAME|ACCESS_KEY|DATABASE_URL|POSTGRES_URL")
+    suspicious = re.compile(r"SECRET|PASSWORD|USERNAME|ACCESS_KEY|SCHEDULE_KEYS|DATABASE_URL|POSTGRES_URL")
     assert [name for name in sorted(plain) if suspicious.search(name)] == []
     assert [name for name in sorted(secret) if not suspicious.search(name)] == []

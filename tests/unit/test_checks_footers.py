@@ -1,6 +1,6 @@
 """Footers: the counts and bounds of every allow-listed type, and only bounds that JSON carries exactly."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from assets.audit import measure
-from assets.checks import not_null
-from assets.errors import CommitterError
+from assets.audit import Written, measure
+from assets.checks import accepted_range, at_least, at_most, not_null
+from assets.errors import CheckFailedError, CommitterError
 from assets.footers import Footer, encode_bound, read_footers
 from contracts.storage import CorruptSnapshotError
 from resources.file_lake import FileLake
@@ -89,11 +89,73 @@ def test_a_bound_is_exact_or_absent(value: object, bound: object) -> None:
     assert encode_bound(value) == bound
 
 
+def no_scan(aggregates: Sequence[str]) -> Sequence[Any]:
+    raise AssertionError(f"the rows were read for {aggregates}")
+
+
+def input_of_four(name: str) -> int:
+    assert name == "orders"
+    return 4
+
+
+def test_what_footers_tell_exactly_is_answered_without_reading_a_row(footer_of: Callable[..., Footer]) -> None:
+    table = pa.table(
+        {
+            "n": pa.array([1, None, 7], pa.int64()),
+            "money": pa.array([Decimal("0.10"), Decimal("2.50"), None], pa.decimal128(18, 2)),
+            "day": pa.array([date(2024, 1, 1), date(2024, 1, 9), None]),
+            "nothing": pa.array([None, None, None], pa.float64()),
+        }
+    )
+    footer = footer_of(table)
+    checks = [
+        accepted_range("n", at_least=1, at_most=7),
+        accepted_range("money", at_least=Decimal("0.1"), at_most=2.5),
+        accepted_range("day", at_most=date(2024, 1, 9)),
+        accepted_range("nothing", at_least=0.5),
+        at_least(rows=0.75, per="orders"),
+        at_most(rows=3),
+    ]
+    results = measure(checks, Written(footer.schema, [footer, footer_of(table.slice(0, 0))], no_scan), input_of_four)
+    assert [(result.name, result.measured) for result in results] == [
+        ("accepted_range(n, at_least=1, at_most=7)", "n is 1 to 7"),
+        ("accepted_range(money, at_least=0.1, at_most=2.5)", "money is 0.1 to 2.5"),
+        ("accepted_range(day, at_most='2024-01-09')", "day is 2024-01-01 to 2024-01-09"),
+        ("accepted_range(nothing, at_least=0.5)", "nothing has no values"),
+        ("at_least(rows=0.75, per=orders)", "3 rows, orders has 4"),
+        ("at_most(rows=3)", "3 rows"),
+    ]
+    assert all(result.passed for result in results)
+    tight = [
+        accepted_range("n", at_least=2),
+        accepted_range("money", at_most=2.49),
+        accepted_range("day", at_least="2024-01-02"),
+        at_least(rows=0.76, per="orders"),
+        at_most(rows=2),
+    ]
+    with pytest.raises(CheckFailedError) as refused:
+        measure(tight, Written(footer.schema, [footer], no_scan), input_of_four)
+    assert [result.passed for result in refused.value.results] == [False] * len(tight)
+
+
+def test_bounds_that_a_footer_does_not_tell_exactly_are_scanned(footer_of: Callable[..., Footer]) -> None:
+    footer = footer_of(pa.table({"n": pa.array([Decimal("999999999999999.99")], pa.decimal128(18, 2))}))
+    asked: list[str] = []
+
+    def scan(aggregates: Sequence[str]) -> Sequence[Any]:
+        asked.extend(aggregates)
+        return [2]
+
+    with pytest.raises(CheckFailedError, match="2 rows break it"):
+        measure([accepted_range("n", at_most=1, at_least=-1)], Written(footer.schema, [footer], scan), input_of_four)
+    assert asked == ["count_if(NOT (`n` >= -1BD AND `n` <= 1BD))"]
+
+
 def test_not_null_is_not_guessed_without_counts(footer_of: Callable[..., Footer]) -> None:
     footer = footer_of(pa.table({"n": [1, 2]}), write_statistics=False)
     assert footer.null_counts == {}
     with pytest.raises(CommitterError, match="does not count"):
-        measure([not_null("n")], [footer], lambda _: 0)
+        measure([not_null("n")], Written(footer.schema, [footer], no_scan), input_of_four)
 
 
 @pytest.mark.parametrize(

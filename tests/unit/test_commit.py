@@ -1,6 +1,7 @@
 """The commit: encode and parse are inverse, and no bytes whatever make parse do anything but refuse or read."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -36,6 +37,7 @@ _files = st.builds(
     null_counts=st.dictionaries(_names, _counts, max_size=3),
     min_values=_bounds,
     max_values=_bounds,
+    etag=st.none() | _texts,
 )
 _provenances = st.builds(
     Provenance,
@@ -130,15 +132,16 @@ def test_a_cut_commit_is_refused_or_lacks_only_whole_files(data: st.DataObject) 
     assert found.files in ([], sample().files)
 
 
+def rewritten_lines(body: bytes, change: Callable[[str, Any], Any]) -> bytes:
+    """A commit whose actions were changed, one by one."""
+    actions = [json.loads(line) for line in body.splitlines()]
+    lines = [json.dumps({kind: change(kind, found)}) for action in actions for kind, found in action.items()]
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
 def rewritten(kind: str, **changes: Any) -> bytes:
     """The sample with fields of one of its actions replaced."""
-    lines = []
-    for line in sample().encode().splitlines():
-        action = json.loads(line)
-        if kind in action:
-            action[kind] |= changes
-        lines.append(json.dumps(action))
-    return "\n".join(lines).encode()
+    return rewritten_lines(sample().encode(), lambda found, action: action | changes if found == kind else action)
 
 
 @pytest.mark.parametrize(

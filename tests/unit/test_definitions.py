@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from dagster import AssetKey, DefaultSensorStatus, Definitions
 
+from assets.checks import identifiers
 from assets.partitions import PARTITIONS
 from assets.registry import registry
+from contracts.reports import MAX_RUN_SECONDS
 from orchestration.definitions import defs
-from orchestration.k8s import MAX_RUN_SECONDS
 
 ROOT = Path(__file__).parent.parent.parent
 DATASETS = {
@@ -62,14 +63,30 @@ def test_every_action_has_a_job_of_its_name_that_cannot_run_for_ever() -> None:
     for job in jobs.values():
         assert job.tags["dagster/max_runtime"] == str(MAX_RUN_SECONDS)
         assert job.executor_def.name == "in_process"
+        action = registry()[job.name]
+        checks = {key.name for key in job.asset_layer.asset_graph.asset_check_keys}
+        assert checks == set(identifiers(action.checks))
 
 
-def test_the_one_sensor_runs_by_itself_and_may_start_every_job() -> None:
-    (sensor,) = defs.sensors or ()
-    assert sensor.name == "process_requests"
+def sensor_named(name: str) -> Any:
+    return next(sensor for sensor in defs.sensors or () if sensor.name == name)
+
+
+def test_one_sensor_runs_by_itself_and_may_start_every_job() -> None:
+    sensor = sensor_named("process_requests")
     assert {target.job_name for target in sensor.targets} == {action.name for action in registry()}
     assert sensor.default_status == DefaultSensorStatus.RUNNING
     assert sensor.minimum_interval_seconds == 1
+
+
+def test_the_other_sensor_runs_by_itself_and_starts_nothing() -> None:
+    sensor = sensor_named("delist_partitions")
+    assert (sensor.targets, sensor.default_status) == ([], DefaultSensorStatus.RUNNING)
+    assert sensor.minimum_interval_seconds == 600
+
+
+def test_the_repository_brings_no_schedule_of_its_own() -> None:
+    assert list(defs.schedules or ()) == []
 
 
 def test_dagster_retries_nothing_by_itself() -> None:

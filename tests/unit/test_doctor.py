@@ -57,7 +57,7 @@ def test_every_check_is_proven_able_to_fail_without_a_cluster() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "status"), [("cluster.reachable", Status.PASS), ("cluster.others_may_not", Status.SKIP)]
+    ("name", "status"), [("cluster.reachable", Status.PASS), ("cluster.no_more_rights", Status.SKIP)]
 )
 def test_a_proof_that_sees_no_failure_fails(name: str, status: Status, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.doctor.PROOFS", [])

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from cli.doctor.check import Group, Result, Status
 from cli.doctor.site import Options, Site
-from resources.kafka_probe import ClusterFacts, TopicFacts
+from resources.kafka_probe import ClusterFacts, KafkaProbeError, SettingsHiddenError, TopicFacts
 from resources.settings import ControlSettings, KafkaSettings
 from tests.doctor import ask, ask_group, proves
 
@@ -37,15 +37,24 @@ class Told:
     set_to: Mapping[str, str] = field(default_factory=dict)
     brokers: int = 3
     controller: int | None = 1
+    direct: Mapping[str, TopicFacts] = field(default_factory=dict)
+    direct_set_to: Mapping[str, str] = field(default_factory=dict)
+    hidden: bool = False
 
     def cluster(self) -> ClusterFacts:
         return ClusterFacts("cluster", self.brokers, self.controller)
 
-    def topic(self) -> TopicFacts:
-        return self.found
+    def topic(self, name: str | None = None) -> TopicFacts:
+        if name is None:
+            return self.found
+        if name not in self.direct:
+            raise KafkaProbeError(f"topic {name!r}: UnknownTopicOrPartitionError")
+        return self.direct[name]
 
-    def configs(self) -> Mapping[str, str]:
-        return {**CONFIGS, **self.set_to}
+    def configs(self, name: str | None = None) -> Mapping[str, str]:
+        if name is not None and self.hidden:
+            raise SettingsHiddenError("no DescribeConfigs")
+        return {**CONFIGS, **(self.set_to if name is None else self.direct_set_to)}
 
 
 ENCRYPTED = KafkaSettings(kafka_bootstrap="kafka:9092", kafka_security_protocol="SSL")
@@ -177,3 +186,29 @@ def test_rights_are_judged_by_the_plane(
 
 def ask_rights(control: ControlSettings | None, operations: set[str]) -> Result:
     return ask(told(Told(replace(GOOD, operations=frozenset(operations))), control), "kafka.rights")
+
+
+DIRECT = ENCRYPTED.model_copy(update={"direct_topics": {"a": "acme", "b": "bolt"}})
+READABLE = replace(GOOD, operations=frozenset({"READ", "DESCRIBE"}))
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_direct_topics_that_can_be_read_pass(*, hidden: bool) -> None:
+    answers = Told(direct={"a": READABLE, "b": READABLE}, hidden=hidden)
+    found = ask(told(answers, None, kafka=DIRECT), "kafka.direct_topics")
+    assert (found.status, "'a', 'b'" in found.detail) == (Status.PASS, True), found
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        (Told(direct={"a": READABLE}), "'b' cannot be used: topic 'b': Unknown"),
+        (Told(direct={"a": READABLE, "b": replace(READABLE, leaderless=(2,))}), "'b' has no leader for partitions 2"),
+        (Told(direct={"a": READABLE, "b": replace(GOOD, operations=frozenset())}), "needs DESCRIBE, READ"),
+        (Told(direct={"a": READABLE, "b": READABLE}, direct_set_to={"cleanup.policy": "compact"}), "is compacted"),
+    ],
+)
+@proves("kafka.direct_topics")
+def test_a_direct_topic_that_cannot_be_read_whole_is_named(answers: Told, words: str) -> None:
+    found = ask(told(answers, None, kafka=DIRECT), "kafka.direct_topics")
+    assert (found.status, words in found.detail) == (Status.FAIL, True), found

@@ -1,5 +1,6 @@
 """An asset's body: what it does with a launch's members, and what it shows of a snapshot. No Spark is started."""
 
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,11 +11,12 @@ import pytest
 from dagster import AssetMaterialization, DagsterInstance, ExecuteInProcessResult, materialize
 from pydantic import SecretStr
 
+from assets.checks import identifiers
 from assets.declaration import Action
 from assets.factory import build_asset
-from assets.partitions import DATA_VERSIONS, ENTITIES, LAUNCH_TAG, coordinates, partition_key
+from assets.partitions import DATA_VERSIONS, ENTITIES, LAUNCH_TAG, add_keys, coordinates, partition_key
 from assets.registry import registry
-from contracts.commit import Commit, DataFile, Provenance, digest
+from contracts.commit import CheckResult, Commit, DataFile, Provenance, digest
 from contracts.identity import Coordinate, new_token
 from contracts.intake import IntakeAnswer, IntakeRequest
 from contracts.messages import Profile
@@ -35,8 +37,10 @@ class FakeControlPlane:
         self.wanted = members
         self.refuses = refuses
         self.reports: list[Report] = []
+        self.meanwhile: Callable[[], None] = lambda: None
 
     def members(self, launch_id: UUID) -> LaunchMembers:
+        self.meanwhile()
         return LaunchMembers(launch_id=launch_id, members=self.wanted)
 
     def report(self, report: Report) -> ReportAnswer:
@@ -67,6 +71,9 @@ class NoSpark:
     def executors(self) -> AbstractContextManager[bool]:
         raise AssertionError("there is no session that could have any")
 
+    def lost_driver(self) -> str | None:
+        return None
+
     def usage(self) -> dict[str, float]:
         return {}
 
@@ -86,7 +93,7 @@ def member_of(action: Action) -> Member:
     )
 
 
-def publish(lake: FileLake, member: Member) -> Commit:
+def publish(lake: FileLake, member: Member, checks: Sequence[CheckResult] = ()) -> Commit:
     """Let an earlier attempt of the member's process have published already."""
     provenance = Provenance(
         token=new_token(str(member.process_id), 1),
@@ -98,7 +105,7 @@ def publish(lake: FileLake, member: Member) -> Commit:
         action_digest=ACTION.digest,
         inputs={},
         params={},
-        checks=[],
+        checks=list(checks),
     )
     commit = Commit(
         coordinate=Coordinate(member.entity_id, member.data_version, member.dataset),
@@ -117,10 +124,14 @@ def lake(tmp_path: Path) -> FileLake:
     return FileLake(tmp_path / "lake")
 
 
-def run(control: FakeControlPlane, lake: FileLake, tags: dict[str, str]) -> ExecuteInProcessResult:
+def run(
+    control: FakeControlPlane, lake: FileLake, tags: dict[str, str], *, is_delisted: bool = False
+) -> ExecuteInProcessResult:
+    """Run the asset; with ``is_delisted`` its keys leave Dagster's lists meanwhile."""
     with DagsterInstance.ephemeral() as instance:
-        instance.add_dynamic_partitions(DATA_VERSIONS, ["2013-01"])
-        instance.add_dynamic_partitions(ENTITIES, ["UA"])
+        add_keys(instance, "UA", "2013-01")
+        if is_delisted:
+            control.meanwhile = lambda: delist(instance)
         return materialize(
             [build_asset(ACTION)],
             instance=instance,
@@ -135,6 +146,11 @@ def run(control: FakeControlPlane, lake: FileLake, tags: dict[str, str]) -> Exec
                 "spark": NoSpark(),
             },
         )
+
+
+def delist(instance: DagsterInstance) -> None:
+    instance.delete_dynamic_partition(DATA_VERSIONS, "2013-01")
+    instance.delete_dynamic_partition(ENTITIES, "UA")
 
 
 def materializations(result: ExecuteInProcessResult) -> list[AssetMaterialization]:
@@ -155,6 +171,30 @@ def test_a_published_member_shows_its_rows_bytes_path_and_fingerprint(lake: File
     assert facts["token"] == commit.provenance.token
     assert shown.partition == "2013-01|UA"
     assert [report.event for report in control.reports] == [Event.STARTED, Event.SUCCEEDED]
+
+
+def test_the_checks_of_a_snapshot_are_dagsters_asset_checks(lake: FileLake) -> None:
+    member = member_of(ACTION)
+    results = [
+        CheckResult(name=str(check), passed=True, measured=f"measured {place}")
+        for place, check in enumerate(ACTION.checks)
+    ]
+    publish(lake, member, [*results, CheckResult(name="promised(earlier)", passed=True, measured="")])
+    result = run(FakeControlPlane([member]), lake, {LAUNCH_TAG: str(uuid4())})
+    assert result.success
+    shown = {each.check_name: each for each in result.get_asset_check_evaluations()}
+    assert list(shown) == identifiers(ACTION.checks)
+    assert all(each.passed and each.asset_key.to_user_string() == ACTION.output for each in shown.values())
+    assert shown["unique_flight_date_carrier"].metadata["measured"].value == "measured 1"
+    assert shown["at_least_rows_1"].metadata["partition"].value == "2013-01|UA"
+
+
+def test_a_run_whose_partition_is_delisted_meanwhile_ends_well(lake: FileLake) -> None:
+    member = member_of(ACTION)
+    publish(lake, member)
+    result = run(FakeControlPlane([member]), lake, {LAUNCH_TAG: str(uuid4())}, is_delisted=True)
+    assert result.success
+    assert [shown.partition for shown in materializations(result)] == ["2013-01|UA"]
 
 
 def test_a_launch_that_nobody_wants_any_more_ends_quietly(lake: FileLake) -> None:

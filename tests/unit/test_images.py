@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from assets.profiles import IMAGES_FILE, PROFILES_FILE
+from orchestration.schedule_file import SCHEDULES_FILE
 from tests.test_architecture import ROOT
 
 IMAGES = ROOT / "deploy" / "images"
@@ -134,3 +136,8 @@ def test_only_what_is_named_gets_into_a_build() -> None:
     packages = set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"])
     assert packages <= {name.split("/")[0] for name in found}
     assert (ROOT / ".dockerignore").read_text().split()[-1] == "**/__pycache__"
+
+
+def test_what_the_code_location_reads_beside_its_modules_is_let_in() -> None:
+    files = {str(path.relative_to(ROOT)) for path in (PROFILES_FILE, IMAGES_FILE, SCHEDULES_FILE)}
+    assert files <= allowed()

@@ -13,11 +13,12 @@ from typer.testing import CliRunner
 from assets.profiles import load_profiles
 from cli.main import app
 from contracts.messages import Profile
+from contracts.reports import MAX_RUN_SECONDS
 from orchestration.k8s import (
     ALLOWED_FIELDS,
     CONFIG_TAG,
-    MAX_RUN_SECONDS,
     driver_size,
+    executor_pod,
     executor_size,
     run_tags,
     spark_settings,
@@ -115,6 +116,18 @@ def test_the_driver_and_its_executors_find_each_other_and_trust_nobody_else() ->
     assert not [name for name in settings if "secret" in name.lower() and "pull" not in name.lower()]
 
 
+def test_what_the_template_asks_of_a_node_is_asked_in_the_dry_run_too(tmp_path: Path) -> None:
+    template = yaml.safe_load((TEMPLATE / "executor-template.yaml").read_text())
+    template["spec"]["containers"][0]["resources"] = {"requests": {"ephemeral-storage": "5Gi"}}
+    (tmp_path / "template.yaml").write_text(yaml.safe_dump(template))
+    settings = SETTINGS.model_copy(update={"executor_template": tmp_path / "template.yaml"})
+    (container,) = executor_pod(PROFILE, OWN, settings)["spec"]["containers"]
+    assert container["resources"] == {
+        "requests": {"ephemeral-storage": "5Gi", **executor_size(PROFILE).requirements()["requests"]},
+        "limits": executor_size(PROFILE).requirements()["limits"],
+    }
+
+
 def test_no_two_pods_share_the_names_of_their_executors() -> None:
     prefixes = {
         spark_settings(PROFILE, Pod(f"{OWN.name[:-5]}{suffix}", "Running", "i"), SETTINGS)[
@@ -138,7 +151,9 @@ def test_executors_come_and_go_where_the_profile_says_so() -> None:
         Profile(executor_instances=1, min_executors=2)
 
 
-def test_what_is_rendered_has_not_drifted() -> None:
+def test_what_is_rendered_has_not_drifted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "spark.jsa").touch()  # a class archive of this machine must not show
+    monkeypatch.setenv("LAKEMILL_SPARK_ARCHIVE", str(tmp_path / "spark.jsa"))
     shown = CliRunner().invoke(app, ["render", "medium", "--dagster-home", str(TEMPLATE)])
     assert shown.exit_code == 0, shown.output
     assert shown.output == (TEMPLATE / "medium.yaml").read_text(), "lakemill render medium > …/medium.yaml"

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from cli.main import app
-from resources.settings import ControlSettings, KafkaSettings, kafka_settings
+from resources.settings import ComputeSettings, ControlSettings, KafkaSettings, kafka_settings
 
 SECRET = "canary-kafka-password"
 FULL = {
@@ -71,3 +71,49 @@ def test_the_command_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None
     assert result.exit_code == 3
     assert "LAKEMILL_KAFKA_SASL_USERNAME" in result.output
     assert SECRET not in result.output
+
+
+def test_direct_topics_are_read_by_both_planes() -> None:
+    needed = {"database_url": "postgresql://", "internal_secret": "internal-secret-of-the-tests"}
+    named = {**needed, "direct_topics": " a.b = acme,c=acme , "}
+    assert ControlSettings.model_validate(named).direct_topics == {"a.b": "acme", "c": "acme"}
+    assert ComputeSettings.model_validate(named).direct_topics == {"a.b": "acme", "c": "acme"}
+    assert KafkaSettings.model_validate({"direct_topics": ""}).direct_topics == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a", "'a' is not TOPIC=TENANT"),
+        ("=acme", "'' is no topic"),
+        ("..=acme", "'..' is no topic"),
+        ("a b=acme", "'a b' is no topic"),
+        ("x" * 250 + "=acme", "is no topic"),
+        ("a=acme,a=bolt", "'a' stands twice"),
+        ("a=Acme", "the tenant of 'a' must be 1 to 63 lower-case"),
+        ("a=", "the tenant of 'a' must be"),
+        ("a=b=c", "the tenant of 'a' must be"),
+        (",".join(f"t{number}=acme" for number in range(33)), "33 topics are more than 32"),
+    ],
+)
+def test_wrong_direct_topics_are_named(text: str, words: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        KafkaSettings.model_validate({"direct_topics": text})
+    (found,) = caught.value.errors()
+    assert (found["loc"], words in found["msg"]) == (("direct_topics",), True), found
+
+
+@pytest.mark.parametrize("named", [{"kafka_topic": "a"}, {}])
+def test_the_relays_topic_is_no_direct_one(named: dict[str, str]) -> None:
+    assert refused({**named, "direct_topics": f"{named.get('kafka_topic', 'lakemill.processes')}=acme"}) == {
+        "kafka_topic"
+    }
+
+
+def test_the_command_names_wrong_direct_topics(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAKEMILL_DIRECT_TOPICS", "a")
+    kafka_settings.cache_clear()
+    result = CliRunner().invoke(app, ["topics", "ensure"])
+    kafka_settings.cache_clear()
+    assert result.exit_code == 3
+    assert "LAKEMILL_DIRECT_TOPICS: Value error, 'a' is not TOPIC=TENANT" in result.output

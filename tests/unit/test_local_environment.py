@@ -25,6 +25,14 @@ def test_secrets_stay_and_addresses_follow_the_ports(tmp_path: Path) -> None:
     assert read_env(tmp_path) == second
 
 
+def test_the_schedules_keys_that_an_operator_has_added_stay(tmp_path: Path) -> None:
+    write_env(tmp_path, PortBlock(8400), JARS)
+    with (tmp_path / ENV_FILE).open("a") as file:
+        file.write("LAKEMILL_SCHEDULE_KEYS=default=lm_key\nLAKEMILL_OTHER=x\n")
+    assert write_env(tmp_path, PortBlock(8400), JARS)["LAKEMILL_SCHEDULE_KEYS"] == "default=lm_key"
+    assert "LAKEMILL_OTHER" not in read_env(tmp_path)
+
+
 def test_without_a_file_there_is_nothing(tmp_path: Path) -> None:
     assert read_env(tmp_path) == {}
 
@@ -49,3 +57,12 @@ def test_a_server_inherits_no_foreign_setting_and_no_password(monkeypatch: pytes
     assert "LAKEMILL_SUPERUSER_PASSWORD" not in env
     assert env["LAKEMILL_API_URL"] == "http://127.0.0.1:1"
     assert env["no_proxy"] == "example.com,127.0.0.1,localhost"
+
+
+def test_direct_topics_come_from_the_shell_and_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "LAKEMILL_DIRECT_TOPICS" not in write_env(tmp_path, PortBlock(8400), JARS)
+    monkeypatch.setenv("LAKEMILL_DIRECT_TOPICS", "a=acme, b=bolt")
+    write_env(tmp_path, PortBlock(8400), JARS)
+    monkeypatch.delenv("LAKEMILL_DIRECT_TOPICS")
+    assert write_env(tmp_path, PortBlock(8400), JARS)["LAKEMILL_DIRECT_TOPICS"] == "a=acme,b=bolt"
+    assert ComputeSettings(_env_file=tmp_path / ENV_FILE).direct_topics == {"a": "acme", "b": "bolt"}

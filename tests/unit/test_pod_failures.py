@@ -130,4 +130,4 @@ def test_what_nobody_explains_is_told_as_such() -> None:
     assert "180 s, and its state does not say why" in reason_of_silence(180, "run pod").message
     said = ["FailedScheduling: 0/1 nodes", 'FailedMount: secret "postgresql-ca" not found']
     assert 'FailedMount: secret "postgresql-ca" not found' in reason_of_silence(180, "run pod", said).message
-    assert reason_of_absence("run pod").code is ReasonCode.RUN_DIED
+    assert reason_of_absence("run pod", had_started=True).code is ReasonCode.RUN_DIED

@@ -12,7 +12,7 @@ from contracts.intake import LogPosition
 from contracts.messages import RunStatus
 from contracts.reasons import ReasonCode
 from contracts.states import ACTIVE, State
-from control.reconcile_rules import (
+from control.rules.reconciling import (
     Cursors,
     FoundRuns,
     Passed,

@@ -2,15 +2,26 @@
 
 import pytest
 
+from assets.errors import CheckFailedError
 from assets.failures import MAX_MESSAGE, reason_for
 from contracts.reasons import ReasonCode
 
 STACKS = [
     ("Job aborted: java.lang.OutOfMemoryError: Java heap space", ReasonCode.OUT_OF_MEMORY),
     (
-        "ExecutorLostFailure (executor 2 exited caused by one of the running tasks) exit code: 137",
+        "ExecutorLostFailure (executor 2 exited) exit code 137(SIGKILL, possible container OOM) reason: OOMKilled",
         ReasonCode.OUT_OF_MEMORY,
     ),
+    (
+        "ExecutorLostFailure (executor 2 exited) exit code 137(SIGKILL, possible container OOM) brief reason: Evicted",
+        ReasonCode.POD_EVICTED,
+    ),
+    (
+        "ExecutorLostFailure (executor 2 exited) exit code 137(SIGKILL, possible container OOM) brief reason: null",
+        ReasonCode.SPARK_UNAVAILABLE,
+    ),
+    ("AWSClientIOException: java.io.IOException: No space left on device", ReasonCode.DISK_FULL),
+    ("java.io.IOException: Disk quota exceeded", ReasonCode.DISK_FULL),
     ("GC overhead limit exceeded", ReasonCode.OUT_OF_MEMORY),
     ("org.apache.hadoop.fs.s3a.AWSClientIOException: connect refused", ReasonCode.STORAGE_UNAVAILABLE),
     ("[FAILED_READ_FILE.NO_HINT] x\nCaused by: SdkClientException: Unable to execute", ReasonCode.STORAGE_UNAVAILABLE),
@@ -34,12 +45,14 @@ def test_what_spark_says_decides(text: str, code: ReasonCode) -> None:
 def test_why_executors_went_decides_where_the_error_says_only_that_they_did() -> None:
     error = RuntimeError("RejectedExecutionException: Task rejected")
     lost = [
-        "The executor with id 1 exited with exit code 52(JVM OOM)",
+        f"The executor with id 1 exited with exit code 52(JVM OOM) {'status ' * 90}",
         "The executor with id 1 exited with exit code 52",
     ]
     reason = reason_for(error, in_action=True, lost_executors=lost)
     assert reason.code is ReasonCode.OUT_OF_MEMORY
     assert "exit code 52" in reason.message
+    late = f"exited with exit code 137. The container statuses: {'status ' * 90} reason: OOMKilled"
+    assert reason_for(error, in_action=True, lost_executors=[late]).code is ReasonCode.OUT_OF_MEMORY
     deleted = reason_for(error, in_action=True, lost_executors=["The executor with id 2 was deleted by a user"])
     assert deleted.code is ReasonCode.SPARK_UNAVAILABLE
     assert "deleted by a user" in deleted.message
@@ -55,6 +68,17 @@ def test_who_runs_out_of_memory_is_told_what_to_ask_for() -> None:
 def test_a_lost_executor_does_not_excuse_the_action() -> None:
     reason = reason_for(ValueError("no such month"), in_action=True, lost_executors=["exit code 52"])
     assert reason.code is ReasonCode.ACTION_RAISED
+
+
+@pytest.mark.parametrize(
+    ("ended", "code"),
+    [("ended with code -9", ReasonCode.SPARK_UNAVAILABLE), ("code -9, OOMKilled", ReasonCode.OUT_OF_MEMORY)],
+)
+def test_whatever_an_action_raises_once_spark_has_ended_is_not_its_fault(ended: str, code: ReasonCode) -> None:
+    reason = reason_for(ConnectionRefusedError("[Errno 111]"), in_action=True, lost_driver=ended)
+    assert (reason.code, reason.is_retriable) == (code, True)
+    assert reason.message.startswith(f"{ended}; ConnectionRefusedError: [Errno 111]")
+    assert reason_for(CheckFailedError([]), in_action=False, lost_driver=ended).code is ReasonCode.CHECK_FAILED
 
 
 def test_a_cause_counts_too() -> None:

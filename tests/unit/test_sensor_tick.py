@@ -10,9 +10,9 @@ from assets.partitions import DATA_VERSIONS, ENTITIES, LAUNCH_TAG, PROCESS_TAG
 from contracts.cursor import Cursor
 from resources.control_plane import ControlPlaneUnavailableError
 from resources.log import RecordLogError
-from sensors.process_requests import REPORT_SECONDS, ProcessRequests, Watermark
-from tests.fake_intake import FakeControlPlane, launch_value
-from tests.memory_log import MemoryLog
+from sensors.process_requests import DIRECT_SECONDS, FAILED_SECONDS, REPORT_SECONDS, Memory, ProcessRequests
+from tests.fake_intake import AGAIN_IN, FakeControlPlane, launch_value
+from tests.memory_log import MemoryLog, MemoryTopics
 
 ACTIONS = {"aggregate_revenue": "0" * 64}
 
@@ -22,17 +22,20 @@ class World:
 
     def __init__(self) -> None:
         self.log = MemoryLog()
+        self.direct, self.other = MemoryLog("direct"), MemoryLog("other")
+        self.topics = MemoryTopics(self.log, self.direct, self.other)
         self.control_plane = FakeControlPlane()
         self.now = 1000.0
         self.partitions = {DATA_VERSIONS: {"v1"}, ENTITIES: {"old"}}
         self.asked: list[Sequence[str]] = []
         self.sensor = ProcessRequests(
-            log=self.log,
+            log=self.topics,
             control_plane=self.control_plane,
             actions=ACTIONS,
             size_of=lambda launch: {"size": launch.profile.driver_memory},
             existing_keys=self._existing,
-            watermark=Watermark(),
+            memory=Memory(),
+            relay_topic=self.log.topic,
             wait_seconds=0,
             max_records=500,
             clock=lambda: self.now,
@@ -161,3 +164,66 @@ def test_five_hundred_launches_are_looked_up_in_two_questions(world: World) -> N
     tick = world.sensor.tick(None)
     assert all(isinstance(request, RunRequest) for request in tick.runs)
     assert (len(tick.runs), len(world.asked)) == (500, 2)
+
+
+def shown(world: World) -> list[list[bytes | None]]:
+    """Return the values of each request to intake that held records."""
+    requests = ([record.value for record in request.records] for request in world.control_plane.requests)
+    return [values for values in requests if values]
+
+
+def next_offsets(cursor: Cursor, topic: str) -> dict[int, int]:
+    return cursor.topics[topic].next_offsets
+
+
+def test_each_topic_is_shown_by_itself_the_relays_first(world: World) -> None:
+    world.direct.write(None, b"accepted")
+    world.other.write(None, b"dead")
+    launch_id = world.launch()
+    tick = world.sensor.tick(None)
+    assert shown(world) == [[launch_value(launch_id)], [b"accepted"], [b"dead"]]
+    assert (len(tick.runs), "1 accepted" in tick.summary) == (1, True)
+    assert [next_offsets(tick.cursor, name)[0] for name in ("direct", "other")] == [1, 1]
+
+
+def test_what_must_wait_stays_before_the_cursor_and_is_left_alone_for_a_while(world: World) -> None:
+    for value in (b"accepted", b"later", b"later"):
+        world.direct.write(None, value)
+    world.direct.write(None, b"accepted", partition=1)
+    world.launch()
+    first = world.sensor.tick(None)
+    assert next_offsets(first.cursor, "direct") == {0: 1, 1: 1}
+    assert next_offsets(first.cursor, world.log.topic)[0] == 1
+    world.launch()
+    second = world.sensor.tick(first.cursor.encode())
+    assert world.topics.held[-1] == {("direct", 0)}
+    assert (len(second.runs), next_offsets(second.cursor, "direct")) == (1, {0: 1, 1: 1})
+    world.now += AGAIN_IN
+    world.sensor.tick(second.cursor.encode())
+    assert world.topics.held[-1] == set()
+    assert shown(world)[-1] == [b"later", b"later"]
+
+
+def test_a_direct_topic_at_which_the_control_plane_fails_stops_no_other(world: World) -> None:
+    world.direct.write(None, b"fail")
+    world.other.write(None, b"accepted")
+    world.launch()
+    tick = world.sensor.tick(None)
+    assert len(tick.runs) == 1
+    assert [next_offsets(tick.cursor, name)[0] for name in ("direct", "other")] == [0, 1]
+    world.sensor.tick(tick.cursor.encode())
+    assert world.topics.held[-1] == {("direct", 0)}
+    world.now += FAILED_SECONDS
+    world.sensor.tick(tick.cursor.encode())
+    assert world.topics.held[-1] == set()
+
+
+def test_a_slow_topic_goes_last_in_the_next_tick(world: World) -> None:
+    for log in (world.direct, world.other):
+        log.write(None, b"slow")
+    world.control_plane.on_slow = lambda: setattr(world, "now", world.now + DIRECT_SECONDS)
+    first = world.sensor.tick(None)
+    assert [next_offsets(first.cursor, name)[0] for name in ("direct", "other")] == [1, 0]
+    world.direct.write(None, b"slow")
+    second = world.sensor.tick(first.cursor.encode())
+    assert [next_offsets(second.cursor, name)[0] for name in ("direct", "other")] == [1, 1]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cli.doctor.scratch import ROOT
 from contracts.identity import Coordinate, new_token, safe_id, safe_name
-from contracts.storage import STORAGE_CONTRACT_VERSION, commit_key, token_prefix
+from contracts.storage import STORAGE_CONTRACT_VERSION, commit_key, token_prefix, tombstone_key
 from tests.bucket_policy import BUCKET, ROLES, S3_TEMPLATE, filled, is_allowed
 
 ARNS = {role: f"arn:aws:iam::123456789012:role/lakemill-{role.lower()}" for role in ROLES}
@@ -21,7 +21,8 @@ WRITER, READER, GC = (ARNS[role] for role in ROLES)
 ADMIN = "arn:aws:iam::123456789012:role/administrator"
 POLICY = filled(ARNS)
 LAYOUT = json.loads((S3_TEMPLATE / "layout.json").read_text())
-COMMIT, PUT, GET, DELETE = "commit", "s3:PutObject", "s3:GetObject", "s3:DeleteObject"
+COMMIT, TOMBSTONE = "commit", "tombstone"
+PUT, GET, DELETE = "s3:PutObject", "s3:GetObject", "s3:DeleteObject"
 CONDITIONAL = {"s3:if-none-match": "*"}
 PLAIN_HTTP = {"aws:SecureTransport": "false", **CONDITIONAL}
 
@@ -54,11 +55,12 @@ def keys_of(coordinate: Coordinate) -> dict[str, str]:
         "success marker": f"{folder}_SUCCESS",
         "folder marker": folder,
         "work file": f"{folder}__magic_job-{uuid4()}/job-1/tasks/attempt_1/__base/part-0.parquet.pending",
+        "tombstone": tombstone_key(coordinate),
     }
 
 
 EXAMPLE = keys_of(Coordinate("cust_8842", "v2024.10.05", "revenue"))
-IN_TOKEN = [key for kind, key in EXAMPLE.items() if kind != COMMIT]
+IN_TOKEN = [key for kind, key in EXAMPLE.items() if kind not in {COMMIT, TOMBSTONE}]
 STRANGE = [
     "stray",
     "cust_8842/v2024.10.05/revenue/part-0.parquet",
@@ -69,12 +71,14 @@ STRANGE = [
 
 
 @given(ids, ids, names)
-def test_every_key_of_the_contract_is_of_exactly_one_kind_and_the_writers(entity: str, version: str, name: str) -> None:
+def test_every_key_of_the_contract_is_of_one_kind_and_of_one_role(entity: str, version: str, name: str) -> None:
     keys = keys_of(Coordinate(safe_id(entity), safe_id(version), safe_name(name)))
     assert keys.keys() == LAYOUT["keys"].keys()
     for kind, key in keys.items():
         assert kinds_of(key) == {kind}
-        assert is_allowed(POLICY, WRITER, PUT, key, CONDITIONAL)
+        assert [who for who in (WRITER, READER, GC) if is_allowed(POLICY, who, PUT, key, CONDITIONAL)] == [
+            GC if kind == TOMBSTONE else WRITER
+        ]
 
 
 @given(st.text(max_size=12))
@@ -134,7 +138,15 @@ def test_a_reader_reads() -> None:
 def test_gc_deletes_below_token_folders_only() -> None:
     assert all(is_allowed(POLICY, GC, DELETE, key) for key in IN_TOKEN)
     assert not any(is_allowed(POLICY, GC, DELETE, key) for key in [EXAMPLE[COMMIT], *STRANGE])
-    assert not any(is_allowed(POLICY, GC, PUT, key, CONDITIONAL) for key in EXAMPLE.values())
+    assert [kind for kind, key in EXAMPLE.items() if is_allowed(POLICY, GC, PUT, key, CONDITIONAL)] == [TOMBSTONE]
+
+
+def test_only_gc_retires_and_only_once_an_administrator_has_lifted_the_rule() -> None:
+    lifted = filled(ARNS, without=("NobodyDeletesACommit",))
+    for who, may in ((WRITER, False), (READER, False), (GC, True), (ADMIN, False)):
+        assert is_allowed(lifted, who, DELETE, EXAMPLE[COMMIT], is_admin=who == ADMIN) == may
+        assert not is_allowed(lifted, who, DELETE, EXAMPLE[TOMBSTONE], is_admin=who == ADMIN)
+    assert not is_allowed(lifted, GC, "s3:DeleteObjectVersion", EXAMPLE[COMMIT])
 
 
 def test_an_administrator_neither_writes_nor_deletes_nor_lifts_the_lock() -> None:

@@ -28,15 +28,21 @@ run_monitoring:
   # For a run that an operator starts without a job, and so without tags; the jobs' own tag says the same.
   max_runtime_seconds: 21600
 sensors: {use_threads: true, num_workers: 4, num_submit_workers: 1}
+# A schedule's tick that failed is tried again every minute until it succeeds, or the next one takes its place.
+scheduler:
+  module: dagster.core.scheduler
+  class: DagsterDaemonScheduler
+  config: {max_tick_retries: 100000}
+schedules: {use_threads: true, num_workers: 4}
 compute_logs:
   module: dagster_aws.s3.compute_log_manager
   class: S3ComputeLogManager
   config:
-    bucket: {{ .Values.s3.buckets.logs }}
+    bucket: {{ .Values.s3.buckets.logs | quote }}
     prefix: dagster
-    region: {{ .Values.s3.region }}
+    region: {{ .Values.s3.region | quote }}
     {{- with .Values.s3.endpoint }}
-    endpoint_url: {{ . }}
+    endpoint_url: {{ . | quote }}
     {{- end }}
     skip_empty_files: true
     # A pod that is killed takes no more than this of its log with it.
@@ -56,12 +62,12 @@ run_launcher:
     service_account_name: {{ $name }}-run
     instance_config_map: {{ $name }}-instance
     dagster_home: /etc/dagster
-    job_image: {{ include "lakemill.image" (list . "compute") }}
+    job_image: {{ include "lakemill.image" (list . "compute") | quote }}
     image_pull_policy: {{ .Values.images.pullPolicy }}
     {{- with .Values.images.pullSecrets }}
     image_pull_secrets: {{- toYaml . | nindent 6 }}
     {{- end }}
-    job_namespace: {{ .Release.Namespace }}
+    job_namespace: {{ .Release.Namespace | quote }}
     only_allow_user_defined_k8s_config_fields:
       container_config: {resources: true, image: true}
       job_spec_config: {active_deadline_seconds: true}
@@ -133,9 +139,7 @@ metadata:
   annotations: {{- toYaml . | nindent 4 }}
   {{- end }}
 spec:
-  # What an executor has to hand its shuffle files over to others when its node is drained.
-  terminationGracePeriodSeconds: 60
-  {{- include "lakemill.pod" (dict "root" . "values" .Values.executor "account" (printf "%s-executor" (include "lakemill.fullname" .))) | nindent 2 }}
+  {{- include "lakemill.pod" (dict "root" . "values" .Values.executor "account" "executor") | nindent 2 }}
   containers:
   - name: executor
     securityContext: {{- include "lakemill.containerSecurity" . | nindent 6 }}
@@ -143,7 +147,7 @@ spec:
     env: {{- . | nindent 4 }}
     {{- end }}
     {{- with .Values.launching.scratchRequest }}
-    resources: {requests: {ephemeral-storage: {{ . }}}}
+    resources: {requests: {ephemeral-storage: {{ . | quote }}}}
     {{- end }}
     volumeMounts: {{- include "lakemill.mounts" $parts | nindent 4 }}
   volumes: {{- include "lakemill.volumes" $parts | nindent 2 }}

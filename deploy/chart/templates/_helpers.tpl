@@ -6,7 +6,7 @@
 {{/* What every pod of this release carries, and nothing else does. */}}
 {{- define "lakemill.releaseLabels" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{/* (root, component): what selects the pods of one component. */}}
@@ -15,7 +15,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end }}
 
-{{/* (root, component): the metadata of an object. */}}
+{{/* (root, component): the metadata of an object. A version may have a plus sign, and a label may not. */}}
 {{- define "lakemill.metadata" -}}
 {{- $root := index . 0 -}}
 name: {{ include "lakemill.fullname" $root }}-{{ index . 1 }}
@@ -23,7 +23,7 @@ labels:
   {{- include "lakemill.selector" . | nindent 2 }}
   app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
   app.kubernetes.io/managed-by: {{ $root.Release.Service }}
-  helm.sh/chart: {{ $root.Chart.Name }}-{{ $root.Chart.Version }}
+  helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimAll "-_." }}
 {{- end }}
 
 {{/* (root, "control" or "compute"): an image by digest, or else by tag. */}}
@@ -59,16 +59,16 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- end }}
 {{- with .priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- end }}
 
-{{/* {root, values, account}: a pod's fields beside its containers and volumes. A pod gets a token if its account has rules in
-rbac.yaml. Without service links, because the variables of a Service named lakemill-… would begin like our settings. */}}
+{{/* {root, values, account}: a pod's fields beside its containers and volumes. Its account is one of accounts.yaml or the
+namespace's "default", and brings a token if it has rules in rbac.yaml. Without service links, because the variables of a
+Service named lakemill-… would begin like our settings. */}}
 {{- define "lakemill.pod" -}}
-serviceAccountName: {{ .account }}
-{{- $suffix := trimPrefix (printf "%s-" (include "lakemill.fullname" .root)) .account }}
-automountServiceAccountToken: {{ hasKey (.root.Files.Get "rbac.yaml" | fromYaml) $suffix }}
+serviceAccountName: {{ eq .account "default" | ternary "default" (printf "%s-%s" (include "lakemill.fullname" .root) .account) }}
+automountServiceAccountToken: {{ hasKey (.root.Files.Get "rbac.yaml" | fromYaml) .account }}
 enableServiceLinks: false
 securityContext: {{- include "lakemill.podSecurity" . | nindent 2 }}
 {{- with .root.Values.images.pullSecrets }}
@@ -81,7 +81,7 @@ imagePullSecrets: {{- toYaml . | nindent 2 }}
 
 {{/* {root, image, parts, env}: a container's fields beside its name and its command. */}}
 {{- define "lakemill.container" -}}
-image: {{ include "lakemill.image" (list .root .image) }}
+image: {{ include "lakemill.image" (list .root .image) | quote }}
 imagePullPolicy: {{ .root.Values.images.pullPolicy }}
 securityContext: {{- include "lakemill.containerSecurity" . | nindent 2 }}
 env: {{- include "lakemill.env" . | trim | nindent 2 }}
@@ -90,7 +90,7 @@ volumeMounts: {{- include "lakemill.mounts" . | nindent 2 }}
 
 {{/* (values of one component, content its pods must be rolled for): a pod template's annotations. */}}
 {{- define "lakemill.annotations" -}}
-checksum/config: {{ index . 1 | sha256sum }}
+checksum/config: {{ index . 1 | sha256sum | quote }}
 {{- with (index . 0).podAnnotations }}
 {{ toYaml . }}
 {{- end }}

@@ -3,13 +3,15 @@ What a container works with, by parts. A part is named once per container and br
   link        the API's address and the key that signs calls to it
   control     the control plane's database, Dagster's for reading, and the limits
   dagster     Dagster's own database
-  kafka       the log                          s3         the object store, with the credentials of the image's plane
+  topics      which topics there are           kafka      the log, its topics included; and
+  s3          the object store: both with the login of the image's plane
   instance    dagster.yaml                     instance-no-launcher  the same, for what has no token
   workspace   where the code location is       profiles   profiles.toml and images.toml
   executor    the executors' pod template      scratch    room for Spark's local files
+  schedules   schedules.toml, and the keys with which they ask
 */}}
 {{- define "lakemill.fromSecret" -}}
-- {name: {{ index . 0 }}, valueFrom: {secretKeyRef: {name: {{ index . 1 }}, key: {{ index . 2 }}}}}
+- {name: {{ index . 0 }}, valueFrom: {secretKeyRef: {name: {{ index . 1 | quote }}, key: {{ index . 2 | quote }}}}}
 {{- end }}
 {{/* (name, value). Helm reads every number as a float, and would write a million as 1e+06. */}}
 {{- define "lakemill.plain" -}}
@@ -28,10 +30,10 @@ What a container works with, by parts. A part is named once per container and br
 {{/* {root, image, parts, env}: a container's environment. The lines of .env come last but for extraEnv. */}}
 {{- define "lakemill.env" -}}
 {{- range .parts }}
-{{- if has . (list "link" "control" "dagster" "kafka" "scratch") }}
+{{- if has . (list "link" "control" "dagster" "scratch" "topics" "schedules") }}
 {{ include (printf "lakemill.env.%s" .) $.root }}
-{{- else if eq . "s3" }}
-{{ include "lakemill.env.s3" (list $.root $.image) }}
+{{- else if has . (list "kafka" "s3") }}
+{{ include (printf "lakemill.env.%s" .) (list $.root $.image) }}
 {{- else if hasPrefix "instance" . }}
 {{ include "lakemill.env.instance" $.root }}
 {{- end }}
@@ -63,6 +65,9 @@ What a container works with, by parts. A part is named once per container and br
 {{- end }}
 {{ include "lakemill.plain" (list "LAKEMILL_MAX_IN_FLIGHT" .Values.limits.maxInFlight) }}
 {{ include "lakemill.plain" (list "LAKEMILL_MAX_ATTEMPTS" .Values.limits.maxAttempts) }}
+{{ include "lakemill.plain" (list "LAKEMILL_RETAIN_PROCESSES_DAYS" .Values.retention.processesDays) }}
+{{ include "lakemill.plain" (list "LAKEMILL_RETAIN_IDEMPOTENCY_DAYS" .Values.retention.idempotencyDays) }}
+{{ include "lakemill.plain" (list "LAKEMILL_RETAIN_DEAD_LETTERS_DAYS" .Values.retention.deadLettersDays) }}
 {{- with .Values.callbacks.allow }}
 {{ include "lakemill.plain" (list "LAKEMILL_CALLBACK_ALLOW" (join "," .)) }}
 {{- end }}
@@ -72,15 +77,31 @@ What a container works with, by parts. A part is named once per container and br
 {{ include "lakemill.fromSecret" (list "DAGSTER_POSTGRES_URL" .Values.postgresql.dagster.secret .Values.postgresql.dagster.key) }}
 {{- end }}
 
-{{- define "lakemill.env.kafka" -}}
+{{- define "lakemill.env.topics" -}}
 {{- with .Values.kafka }}
+{{- include "lakemill.plain" (list "LAKEMILL_KAFKA_TOPIC" .topic) }}
+{{- if .directTopics }}
+{{- $direct := list }}
+{{- range $topic, $tenant := .directTopics }}{{ $direct = append $direct (printf "%s=%s" $topic $tenant) }}{{ end }}
+{{ include "lakemill.plain" (list "LAKEMILL_DIRECT_TOPICS" (join "," $direct)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* (root, plane) */}}
+{{- define "lakemill.env.kafka" -}}
+{{- $root := index . 0 -}}
+{{- $plane := index . 1 -}}
+{{- with $root.Values.kafka }}
 {{- include "lakemill.plain" (list "LAKEMILL_KAFKA_BOOTSTRAP" .bootstrap) }}
-{{ include "lakemill.plain" (list "LAKEMILL_KAFKA_TOPIC" .topic) }}
+{{ include "lakemill.env.topics" $root }}
 {{ include "lakemill.plain" (list "LAKEMILL_KAFKA_SECURITY_PROTOCOL" .securityProtocol) }}
 {{- if hasPrefix "SASL" .securityProtocol }}
 {{ include "lakemill.plain" (list "LAKEMILL_KAFKA_SASL_MECHANISM" .sasl.mechanism) }}
-{{ include "lakemill.fromSecret" (list "LAKEMILL_KAFKA_SASL_USERNAME" .sasl.secret .sasl.usernameKey) }}
-{{ include "lakemill.fromSecret" (list "LAKEMILL_KAFKA_SASL_PASSWORD" .sasl.secret .sasl.passwordKey) }}
+{{- with index .sasl $plane }}
+{{ include "lakemill.fromSecret" (list "LAKEMILL_KAFKA_SASL_USERNAME" .secret .usernameKey) }}
+{{ include "lakemill.fromSecret" (list "LAKEMILL_KAFKA_SASL_PASSWORD" .secret .passwordKey) }}
+{{- end }}
 {{- end }}
 {{- if .ca.secret }}
 {{ include "lakemill.plain" (list "LAKEMILL_KAFKA_CA_FILE" (printf "/etc/lakemill-tls/kafka/%s" .ca.key)) }}
@@ -95,6 +116,9 @@ exchange. */}}
 {{- with $root.Values.s3 }}
 {{- include "lakemill.plain" (list "LAKEMILL_LAKE_BUCKET" .buckets.lake) }}
 {{ include "lakemill.plain" (list "LAKEMILL_LANDING_BUCKET" .buckets.landing) }}
+{{- with .registerSources }}
+{{ include "lakemill.plain" (list "LAKEMILL_REGISTER_SOURCES" (join "," .)) }}
+{{- end }}
 {{ include "lakemill.plain" (list "LAKEMILL_S3_REGION" .region) }}
 {{ include "lakemill.plain" (list "AWS_DEFAULT_REGION" .region) }}
 {{- if .endpoint }}
@@ -125,17 +149,18 @@ exchange. */}}
 
 {{/* (root, plane): what makes the pod's own token its credentials. Java reads AWS_REGION, Python AWS_DEFAULT_REGION. */}}
 {{- define "lakemill.env.webIdentity" }}
-{{- $region := (index . 0).Values.s3.region -}}
-{{- $plane := index . 1 -}}
-{{- $own := index (index . 0).Values.s3 $plane -}}
-{{- if and $own.webIdentity.roleArn $own.credentials.secret }}
-{{- fail (printf "s3.%s: a key or web identity, not both: empty credentials.secret or webIdentity.roleArn" $plane) }}
-{{- end }}
-{{- with $own.webIdentity.roleArn }}
+{{- $s3 := (index . 0).Values.s3 -}}
+{{- with (index $s3 (index . 1)).webIdentity.roleArn }}
 {{ include "lakemill.plain" (list "AWS_ROLE_ARN" .) }}
-{{ include "lakemill.plain" (list "AWS_REGION" $region) }}
+{{ include "lakemill.plain" (list "AWS_REGION" $s3.region) }}
 {{ include "lakemill.plain" (list "AWS_WEB_IDENTITY_TOKEN_FILE" "/var/run/secrets/lakemill-s3/token") }}
 {{- end }}
+{{- end }}
+
+{{- define "lakemill.env.schedules" -}}
+{{- with .Values.scheduleKeys }}{{ if .secret }}
+{{- include "lakemill.fromSecret" (list "LAKEMILL_SCHEDULE_KEYS" .secret .key) }}
+{{- end }}{{ end }}
 {{- end }}
 
 {{- define "lakemill.env.instance" -}}
@@ -159,6 +184,8 @@ exchange. */}}
 {{- else if eq . "profiles" }}
 - {name: profiles, mountPath: /app/deploy/profiles.toml, subPath: profiles.toml, readOnly: true}
 - {name: profiles, mountPath: /app/deploy/images.toml, subPath: images.toml, readOnly: true}
+{{- else if eq . "schedules" }}
+- {name: schedules, mountPath: /app/deploy/schedules.toml, subPath: schedules.toml, readOnly: true}
 {{- else if eq . "executor" }}
 - {name: executor, mountPath: /etc/lakemill, readOnly: true}
 {{- else if eq . "scratch" }}
@@ -184,25 +211,25 @@ exchange. */}}
 {{- $name := include "lakemill.fullname" .root -}}
 - {name: tmp, emptyDir: {sizeLimit: 1Gi}}
 {{- range .parts }}
-{{- if has . (list "instance" "instance-no-launcher" "workspace" "profiles" "executor") }}
+{{- if has . (list "instance" "instance-no-launcher" "workspace" "profiles" "schedules" "executor") }}
 - {name: {{ . }}, configMap: {name: {{ $name }}-{{ . }}}}
 {{- else if eq . "scratch" }}
-- {name: spark-local-dir-1, emptyDir: {sizeLimit: {{ $.root.Values.launching.scratchSize }}}}
+- {name: spark-local-dir-1, emptyDir: {sizeLimit: {{ $.root.Values.launching.scratchSize | quote }}}}
 {{- else if and (eq . "kafka") $.root.Values.kafka.ca.secret }}
-- {name: kafka-ca, secret: {secretName: {{ $.root.Values.kafka.ca.secret }}}}
+- {name: kafka-ca, secret: {secretName: {{ $.root.Values.kafka.ca.secret | quote }}}}
 {{- else if eq . "s3" }}
 {{- if $.root.Values.s3.ca.secret }}
-- {name: s3-ca, secret: {secretName: {{ $.root.Values.s3.ca.secret }}}}
+- {name: s3-ca, secret: {secretName: {{ $.root.Values.s3.ca.secret | quote }}}}
 {{- end }}
 {{- with (index $.root.Values.s3 $.image).webIdentity }}{{ if .roleArn }}
 - name: s3-token
   projected:
     sources:
-    - serviceAccountToken: {path: token, audience: {{ .audience }}, expirationSeconds: 3600}
+    - serviceAccountToken: {path: token, audience: {{ .audience | quote }}, expirationSeconds: 3600}
 {{- end }}{{ end }}
 {{- end }}
 {{- end }}
 {{- if and .root.Values.postgresql.ca.secret (or (has "control" .parts) (has "dagster" .parts)) }}
-- {name: postgresql-ca, secret: {secretName: {{ .root.Values.postgresql.ca.secret }}}}
+- {name: postgresql-ca, secret: {secretName: {{ .root.Values.postgresql.ca.secret | quote }}}}
 {{- end }}
 {{- end }}

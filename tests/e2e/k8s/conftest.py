@@ -1,4 +1,4 @@
-"""One deployment on the cluster for all tests that need it; it is installed by the first and removed after the last."""
+"""The chart as it is rendered, and one deployment for all tests that need it: the first installs it."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ from tests.e2e.k8s.deployment import (
     namespace,
     secrets_of,
 )
-from tests.e2e.k8s.helm import run
+from tests.e2e.k8s.helm import FULL, VARIANTS, Objects, render, run
 
 
 @pytest.fixture(scope="session")
@@ -64,3 +64,13 @@ def _world(stack: Stack, state_dir: Path) -> Iterator[ClusterWorld]:
     receiver = CallbackReceiver(secret, host=stack.ports.host)
     with receiver, ApiClient(address, key) as client:
         yield ClusterWorld(stack, settings, client, receiver, state_dir)
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def variant(request: pytest.FixtureRequest) -> Objects:
+    return render(*VARIANTS[request.param])
+
+
+@pytest.fixture(scope="module")
+def full() -> Objects:
+    return render(*FULL)

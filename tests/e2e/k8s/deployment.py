@@ -176,7 +176,7 @@ def host_address() -> str:
 @contextmanager
 def namespace(secrets: dict[str, str]) -> Iterator[None]:
     """Yield with a namespace that enforces ``restricted`` and holds the one Secret; remove it afterwards."""
-    manifest = [
+    objects = [
         {
             "apiVersion": "v1",
             "kind": "Namespace",
@@ -189,7 +189,8 @@ def namespace(secrets: dict[str, str]) -> Iterator[None]:
             "stringData": secrets,
         },
     ]
-    run("kubectl", "apply", "-f", "-", stdin="\n---\n".join(json.dumps(each) for each in manifest))
+    manifest = {"apiVersion": "v1", "kind": "List", "items": objects}
+    run("kubectl", "apply", "-f", "-", stdin=json.dumps(manifest))
     try:
         yield
     finally:

@@ -20,8 +20,8 @@ VALUES = Path(__file__).parent / "values"
 FULL = ("--values", str(VALUES / "full.yaml"))
 RELEASE = "mill"
 COMPONENT = "app.kubernetes.io/component"
-HELM_TESTS = {"doctor": "worker", "doctor-cluster": "daemon"}
-"""Pods of `helm test` → the component as which the network treats them."""
+HELM_TESTS = {"doctor": "worker", "doctor-sensor": "code", "doctor-cluster": "daemon"}
+"""Pods of `helm test`, in their order → the component as which the network treats them."""
 VARIANTS: dict[str, tuple[str, ...]] = {
     "defaults": (),
     "full": FULL,
@@ -31,6 +31,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 _KUBERNETES = "1.34.0"  # what `helm template` is to take the cluster for; no cluster is asked
 
 Manifest = dict[str, Any]
+Objects = list[Manifest]
 
 
 class CommandError(AssertionError):
@@ -45,9 +46,9 @@ def run(*command: str, stdin: str | None = None) -> "subprocess.CompletedProcess
     return done
 
 
-def render(*options: str, namespace: str = "mills") -> list[Manifest]:
+def render(*options: str, namespace: str = "mills", release: str = RELEASE, chart: Path = CHART) -> Objects:
     """Return the chart's objects, hooks included. Raises CommandError with Helm's words."""
-    command = ("helm", "template", RELEASE, str(CHART), "--namespace", namespace, "--kube-version", _KUBERNETES)
+    command = ("helm", "template", release, str(chart), "--namespace", namespace, "--kube-version", _KUBERNETES)
     return [found for found in yaml.safe_load_all(run(*command, *options).stdout) if found]
 
 

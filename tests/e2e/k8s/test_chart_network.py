@@ -75,6 +75,12 @@ def test_names_may_be_answered_by_a_cache_on_the_node() -> None:
     assert policy["spec"]["egress"][0]["to"] == [cache]
 
 
+def test_names_may_be_answered_at_another_port() -> None:
+    policy = named(render("--set", "networkPolicy.dnsPorts={5353}"), "NetworkPolicy", "names")
+    ports = policy["spec"]["egress"][0]["ports"]
+    assert ports == [{"protocol": protocol, "port": 5353} for protocol in ("UDP", "TCP")]
+
+
 @pytest.mark.parametrize(("options", "entrances"), [((), {}), (FULL, {"api": 8400, "webserver-read-only": 3000})])
 def test_strangers_come_in_where_the_values_say(options: Sequence[str], entrances: dict[str, int]) -> None:
     objects = render(*options)

@@ -49,7 +49,7 @@ def test_each_plane_takes_on_its_own_role() -> None:
     annotated = {account["labels"][COMPONENT]: account["annotations"] for account in accounts}
     assert {name: found["eks.amazonaws.com/role-arn"] for name, found in annotated.items()} == {
         "control": CONTROL_ROLE,
-        **dict.fromkeys(("code", "executor", "launcher", "run"), COMPUTE_ROLE),
+        **dict.fromkeys(("code", "executor", "launcher", "run", "webserver"), COMPUTE_ROLE),
     }
 
 

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from cli.doctor.check import Group, Status
 from cli.doctor.site import Options, Site
 from resources.cluster_review import ShortPod
+from resources.kubernetes_api import BoundedApiClient
 from resources.kubernetes_review import KubernetesReview
 from resources.settings import ComputeSettings
 from tests.doctor import ask, ask_group, proves
@@ -83,23 +84,24 @@ def test_the_launcher_asks_for_itself(namespace: str) -> None:
     config.load_kube_config(client_configuration=settings)
     settings.cert_file = settings.key_file = None
     settings.api_key = {"authorization": f"Bearer {token}"}
-    cluster = KubernetesReview(client.ApiClient(settings), namespace)
+    cluster = KubernetesReview(BoundedApiClient(settings), namespace)
     found = ask_group(Site(Options(), connect=lambda _: cluster), Group.CLUSTER)
     assert found["cluster.launcher_rights"].status is Status.PASS, found
     assert f"{namespace}:{RELEASE}-launcher" in found["cluster.reachable"].detail
-    for name in ("cluster.run_rights", "cluster.others_may_not"):
+    for name in ("cluster.run_rights", "cluster.no_more_rights"):
         assert (found[name].status, "may not act as" in found[name].detail) == (Status.SKIP, True), found
 
 
-@proves("cluster.launcher_rights", "cluster.run_rights", "cluster.others_may_not")
+@proves("cluster.launcher_rights", "cluster.webserver_rights", "cluster.run_rights", "cluster.no_more_rights")
 def test_a_release_that_is_not_there_and_an_account_that_may_too_much(namespace: str) -> None:
     absent = Site(Options(namespace=namespace, release="absent"))
     assert ask(absent, "cluster.launcher_rights").status is Status.FAIL
+    assert ask(absent, "cluster.webserver_rights").status is Status.FAIL
     assert ask(absent, "cluster.run_rights").status is Status.FAIL
     executor = f"{namespace}:{RELEASE}-executor"
     bind = ("rolebinding", "too-much", f"--role={RELEASE}-run", f"--serviceaccount={executor}", "-n", namespace)
     kubectl("create", *bind)
-    found = ask(site(namespace), "cluster.others_may_not")
+    found = ask(site(namespace), "cluster.no_more_rights")
     kubectl("delete", "rolebinding", "too-much", "-n", namespace)
     assert (found.status, f"{RELEASE}-executor may create" in found.detail) == (Status.FAIL, True), found
 
@@ -108,7 +110,7 @@ def test_a_release_that_is_not_there_and_an_account_that_may_too_much(namespace:
 def test_an_api_server_that_is_away_is_found(namespace: str) -> None:
     settings = client.Configuration(host="https://127.0.0.1:9")
     settings.retries = 0
-    away = Site(Options(), connect=lambda _: KubernetesReview(client.ApiClient(settings), namespace))
+    away = Site(Options(), connect=lambda _: KubernetesReview(BoundedApiClient(settings), namespace))
     assert ask(away, "cluster.reachable").status is Status.FAIL
 
 

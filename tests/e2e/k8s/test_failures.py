@@ -8,7 +8,8 @@ import pytest
 from contracts.identity import Coordinate
 from contracts.reasons import ReasonCode
 from contracts.states import State
-from tests.e2e.k8s.deployment import NAMESPACE, PACE, ClusterWorld
+from tests.e2e.k8s.deployment import NAMESPACE, PACE, POLL_SECONDS, ClusterWorld
+from tests.e2e.world import wait_for
 
 pytestmark = pytest.mark.k8s
 
@@ -22,11 +23,16 @@ def unfit(mill: ClusterWorld) -> dict[str, Ended]:
     submissions: dict[str, dict[str, Any]] = {
         "image": {"action": "elsewhere"},
         "driver": {"action": "memory_hog", "params": {"where": "driver", "megabytes": 1700}},
-        "executors": {"action": "memory_hog", "params": {"where": "executor", "megabytes": 6000}},
+        # One executor that dies four times is more than Spark itself would bear without our settings.
+        "executors": {
+            "action": "memory_hog",
+            "params": {"where": "executor", "megabytes": 6000},
+            "resource_profile": "lone",
+        },
     }
     targets = {name: mill.land_numbers("elsewhere" if name == "image" else "eaten") for name in submissions}
     process_ids = {name: mill.submit(targets[name], **fields) for name, fields in submissions.items()}
-    # Each task of the executors is tried four times, each time by new executors, and all that twice.
+    # The task of the executors is tried four times, each time by a new one, and all that twice.
     return {name: (targets[name], mill.finish(process_id, seconds=480)) for name, process_id in process_ids.items()}
 
 
@@ -67,6 +73,21 @@ def test_executors_that_run_out_of_memory_are_the_reason(mill: ClusterWorld, unf
     assert process["profile"]["granted"]["executor_memory"] == "2g"
     assert mill.commit(target) is None
     assert NAMESPACE not in process["reason"]["message"]
+
+
+def test_a_run_pod_that_no_node_takes_says_so_and_can_be_cancelled(mill: ClusterWorld) -> None:
+    process_id = mill.submit(mill.land_numbers(), "slow_squares", resource_profile={"driver_memory": "900g"})
+
+    def blocked() -> dict[str, Any] | None:
+        told: dict[str, Any] | None = mill.client.process(process_id)["blocked_by"]
+        return told if told and told["code"] == ReasonCode.POD_PENDING else None
+
+    told = wait_for("the process says that its pod is pending", blocked, 90, every=POLL_SECONDS)
+    assert "Insufficient memory" in told["message"]
+    run_id = mill.client.process(process_id)["run"]["run_id"]  # of a run that has not passed its gate
+    mill.client.cancel(process_id)
+    assert mill.finish(process_id)["state"] == State.CANCELLED
+    mill.wait_until_run_is_gone(run_id)
 
 
 @pytest.mark.parametrize(("name", "pods"), [("at work", ["executor pod", "run pod"]), ("late", ["run pod", "run pod"])])

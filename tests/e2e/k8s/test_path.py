@@ -27,6 +27,7 @@ def heavy(mill: ClusterWorld) -> dict[str, Any]:
         shown = mill.kubectl("get", "pod", name, "-o", "json")
         (owner,) = json.loads(shown)["metadata"]["ownerReferences"]
         assert owner["uid"] == driver["metadata"]["uid"]
+        assert json.loads(shown)["spec"]["terminationGracePeriodSeconds"] == 60  # to hand its shuffle files over
         assert "kube-api-access" not in shown  # no token of the cluster
         assert "secretKeyRef" not in shown  # and no key of the store
     process = mill.finish(process_id)
@@ -62,7 +63,7 @@ def test_logs_outlive_the_pods(mill: ClusterWorld, heavy: dict[str, Any]) -> Non
     assert any(b"Setting default log level" in (logs.get(key) or b"") for key in files), files
 
 
-@pytest.mark.parametrize("account", ["launcher", "run", "executor", "code", "control"])
+@pytest.mark.parametrize("account", ["launcher", "webserver", "run", "executor", "code", "control"])
 def test_an_account_may_do_what_the_documents_say_and_no_more(mill: ClusterWorld, account: str) -> None:
     whom = f"system:serviceaccount:{NAMESPACE}:{RELEASE}-{account}"
     listed = mill.kubectl("auth", "can-i", "--list", f"--as={whom}", "--no-headers")

@@ -7,18 +7,23 @@ import pytest
 
 from contracts.states import State
 from tests.e2e.k8s.deployment import NAMESPACE, PACE, RELEASE, ClusterWorld, install
-from tests.e2e.k8s.helm import run
+from tests.e2e.k8s.helm import CommandError, run
 from tests.test_architecture import ROOT
 
 pytestmark = pytest.mark.k8s
 
+MISSING_IMAGE = "localhost/no-such-image:1"  # which an action of this deployment names
 SERVERS = ("api", "worker", "code", "daemon", "webserver")
 
 
-@pytest.mark.usefixtures("mill")
-def test_the_doctor_finds_the_deployment_well_from_inside() -> None:
-    told = run("helm", "test", RELEASE, "--namespace", NAMESPACE, "--timeout", "300s").stdout
-    assert len(re.findall(r"Phase: +Succeeded", told)) == 2, told
+def test_the_doctor_finds_all_well_from_inside_but_the_image_that_nobody_has(mill: ClusterWorld) -> None:
+    with pytest.raises(CommandError) as found:
+        run("helm", "test", RELEASE, "--namespace", NAMESPACE, "--timeout", "300s")
+    assert re.findall(r"Phase: +(\w+)", str(found.value)) == ["Succeeded", "Succeeded", "Failed"], found.value
+    log = mill.kubectl("logs", f"{RELEASE}-doctor-cluster")
+    mill.kubectl("delete", "pod", f"{RELEASE}-doctor-cluster")  # which stays for its log
+    failures = dict(re.findall(r"^fail  (\S+) +(\S+): ", log, re.MULTILINE))
+    assert failures == dict.fromkeys(("images.pullable", "images.versions", "images.jars"), MISSING_IMAGE), log
 
 
 def test_processes_that_run_during_an_upgrade_are_not_lost(mill: ClusterWorld) -> None:

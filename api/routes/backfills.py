@@ -1,0 +1,135 @@
+"""Backfills: one action at one data version for many entities."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Path, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.auth import Reader, Submitter
+from api.bodies import json_body
+from api.openapi import request_body
+from api.parameters import NoQuery
+from api.problems import TENANT_REFUSALS, responses
+from api.services import Ports
+from contracts.backfills import (
+    MAX_BACKFILL_BYTES,
+    BackfillPage,
+    BackfillPreview,
+    BackfillRequest,
+    BackfillState,
+    BackfillView,
+)
+from contracts.problems import ProblemError
+from control.backfills import backfills
+
+router = APIRouter(prefix="/v1/backfills", tags=["backfills"])
+EXAMPLE = {
+    "action": "aggregate_revenue",
+    "data_version": "v2024.10.05",
+    "select": {"with_inputs": True},
+    "idempotency_key": "nightly-v2024.10.05",
+}
+
+
+_INSTEAD: dict[int | str, dict[str, Any]] = {
+    200: {"model": BackfillView | BackfillPreview, "description": "It was there already, or the preview."}
+}
+
+
+MAX_BACKFILLS = 50
+"""Of a page: each counts its processes."""
+
+
+class CreateQuery(BaseModel):
+    """How to create; anything else is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dry_run: bool = Field(False, description="Say how many entities it would be about, and make nothing.")
+
+
+class ListQuery(BaseModel):
+    """A page of the list."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    limit: int = Field(20, ge=1, le=MAX_BACKFILLS)
+    cursor: UUID | None = Field(None, description="`next_cursor` of the page before")
+
+
+async def _backfill_id(backfill_id: Annotated[str, Path(json_schema_extra={"format": "uuid"})]) -> UUID:
+    try:
+        return UUID(backfill_id)
+    except ValueError:
+        raise ProblemError("not_found", "there is no such backfill") from None
+
+
+BackfillId = Annotated[UUID, Depends(_backfill_id)]
+_REFUSALS = (*TENANT_REFUSALS, "not_found")
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=BackfillView,
+    openapi_extra={"requestBody": request_body(BackfillRequest, EXAMPLE)},
+    responses=_INSTEAD
+    | responses(
+        *TENANT_REFUSALS,
+        "payload_too_large",
+        "unsupported_media_type",
+        "malformed_json",
+        "duplicate_key",
+        "unknown_action",
+        "recovering",
+        "callback_forbidden",
+        "source_forbidden",
+        "idempotency_key_reused",
+    ),
+)
+async def create(
+    caller: Submitter,
+    query: Annotated[CreateQuery, Query()],
+    asked: Annotated[BackfillRequest, Depends(json_body(BackfillRequest, MAX_BACKFILL_BYTES))],
+    ports: Ports,
+) -> Response:
+    """Ask for an action at many entities. They become ordinary processes, a window at a time."""
+    if query.dry_run:
+        return _json(await backfills.preview(ports.db, ports.settings, caller.rules, asked))
+    made, is_repeated = await backfills.create(ports.db, ports.settings, caller, asked)
+    return _json(made, 200 if is_repeated else 201)
+
+
+@router.get("", response_model=BackfillPage, responses=responses(*_REFUSALS))
+async def list_backfills(caller: Reader, query: Annotated[ListQuery, Query()], ports: Ports) -> Response:
+    """List backfills, newest first."""
+    return _json(await backfills.page(ports.db, caller.tenant, limit=query.limit, before=query.cursor))
+
+
+@router.get("/{backfill_id}", response_model=BackfillView, responses=responses(*_REFUSALS))
+async def get_backfill(caller: Reader, backfill_id: BackfillId, _: NoQuery, ports: Ports) -> Response:
+    """Show how far it is, and in which states its processes are."""
+    return _json(await backfills.get(ports.db, caller.tenant, backfill_id))
+
+
+@router.post("/{backfill_id}:pause", response_model=BackfillView, responses=responses(*_REFUSALS, "backfill_over"))
+async def pause(caller: Submitter, backfill_id: BackfillId, _: NoQuery, ports: Ports) -> Response:
+    """Make no more processes, and release none of those that wait. What is in flight goes on."""
+    return _json(await backfills.steer(ports.db, caller, backfill_id, BackfillState.PAUSED))
+
+
+@router.post("/{backfill_id}:resume", response_model=BackfillView, responses=responses(*_REFUSALS, "backfill_over"))
+async def resume(caller: Submitter, backfill_id: BackfillId, _: NoQuery, ports: Ports) -> Response:
+    """Go on with a paused one."""
+    return _json(await backfills.steer(ports.db, caller, backfill_id, BackfillState.EXPANDING))
+
+
+@router.post("/{backfill_id}:cancel", response_model=BackfillView, responses=responses(*_REFUSALS, "backfill_over"))
+async def cancel(caller: Submitter, backfill_id: BackfillId, _: NoQuery, ports: Ports) -> Response:
+    """Make no more processes, and cancel those that have not ended."""
+    return _json(await backfills.steer(ports.db, caller, backfill_id, BackfillState.CANCELLING))
+
+
+def _json(model: BaseModel, status: int = 200) -> Response:
+    return Response(model.model_dump_json(), status, media_type="application/json")

@@ -1,0 +1,53 @@
+"""One pass of each loop of the worker, as ``control/worker.py`` makes them, without Kafka and Dagster."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from contracts.intake import LogPosition
+from control.accepting.existing import deliver_missed
+from control.accepting.inputs import InputCheck
+from control.backfills.counts import keep_counts
+from control.backfills.expansion import Expander
+from control.callbacks.rows import Room, claim
+from control.reconciling.reconciler import Reconciler
+from control.releasing.release import release_once
+from control.retention import Pruner
+from resources.dagster_graphql import DagsterGraphQL
+from resources.database import Database
+from resources.lake import S3Lake
+from resources.log import OutgoingRecord
+from resources.settings import ControlSettings
+
+
+class _NoRelay:
+    """Nothing waits for its release, so nothing is published."""
+
+    async def publish(self, records: Sequence[OutgoingRecord]) -> list[LogPosition | None]:
+        raise RuntimeError(f"{len(records)} processes wait, and none should")
+
+    async def close(self) -> None:
+        return
+
+
+def worker_passes(db: Database, settings: ControlSettings) -> dict[str, Callable[[], Awaitable[object]]]:
+    """Return name → one pass. Their clients are made once, as in a worker."""
+    lake = S3Lake(settings, settings.lake_bucket)
+    reconciler, relay = Reconciler(db, lake, None, settings), _NoRelay()
+    expander = Expander(db, lake, InputCheck(db, lake), settings)
+    pruner = Pruner(db, settings, None, DagsterGraphQL(settings.dagster_url))
+
+    async def reconcile() -> None:
+        await reconciler.reconcile()
+        await deliver_missed(db)
+        await keep_counts(db)
+
+    async def claim_callbacks() -> None:
+        async with db.transaction() as conn:
+            await claim(conn, Room(free=256, per_host=16, per_tenant=128))
+
+    return {
+        "reconciler_pass": reconcile,
+        "release_pass": lambda: release_once(db, relay, settings),
+        "callbacks_pass": claim_callbacks,
+        "backfills_pass": expander.step,
+        "retention_pass": pruner.step,
+    }

@@ -1,0 +1,132 @@
+"""``lakemill backfill …``: one action at one data version for many entities."""
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.calling import api, json_object
+
+app = typer.Typer(no_args_is_help=True, help="One action at one data version for many entities.")
+
+_LOOK_SECONDS = 1.0
+_Id = Annotated[str, typer.Argument(help="The backfill's id.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print the API's answer instead of a text.")]
+
+
+@app.command()
+def create(  # noqa: PLR0913 - one for each field of a request
+    action: Annotated[str, typer.Argument(help="What to compute.")],
+    data_version: Annotated[str, typer.Argument(help="Which version of the data.")],
+    entities: Annotated[Path | None, typer.Option(exists=True, help="A file with one entity_id a line.")] = None,
+    pattern: Annotated[str | None, typer.Option(help="Your entities that match: '*' any characters, '?' one.")] = None,
+    params: Annotated[str | None, typer.Option(help="The action's parameters, a JSON object.")] = None,
+    key: Annotated[str | None, typer.Option(help="An idempotency key: repeat the same one safely.")] = None,
+    *,
+    with_inputs: Annotated[bool, typer.Option(help="Your entities at which every input is published.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Say how many entities it would be about, and make nothing.")] = False,
+    as_json: _Json = False,
+) -> None:
+    """Ask for an action at many entities; versions that are published already are skipped."""
+    select: dict[str, Any] = {
+        "entities": entities and [line.strip() for line in entities.read_text().splitlines() if line.strip()],
+        "pattern": pattern,
+        "with_inputs": with_inputs or None,
+    }
+    request = {
+        "action": action,
+        "data_version": data_version,
+        "select": {name: value for name, value in select.items() if value is not None},
+        "params": json_object(params),
+        "idempotency_key": key,
+    }
+    with api() as client:
+        answer = client.create_backfill(
+            {name: value for name, value in request.items() if value is not None}, dry_run=dry_run
+        )
+    _print(answer, as_json=as_json)
+
+
+@app.command()
+def show(backfill_id: _Id, *, as_json: _Json = False) -> None:
+    """Show how far a backfill is, and in which states its processes are."""
+    with api() as client:
+        _print(client.backfill(backfill_id), as_json=as_json)
+
+
+@app.command()
+def watch(backfill_id: _Id) -> None:
+    """Follow a backfill until all of its processes have ended; exit 0 only when all of them have succeeded."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    from contracts.states import State
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[told]}"))
+    with api() as client, Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(backfill_id, told="", total=None)
+        while True:
+            found = client.backfill(backfill_id)
+            counts = {State(state): count for state, count in found["processes"].items()}
+            ended = sum(count for state, count in counts.items() if state.is_terminal)
+            over = ended + found["skipped"] + found["refused"]
+            told = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+            progress.update(task, total=found["entities"], completed=over, told=told)
+            if found["state"] in {"expanded", "cancelled"} and ended == sum(counts.values()):
+                break
+            time.sleep(_LOOK_SECONDS)
+    raise typer.Exit(0 if not found["refused"] and set(counts) <= {State.SUCCEEDED} else 1)
+
+
+@app.command("ls")
+def list_backfills(
+    limit: Annotated[int, typer.Option(min=1, max=50, help="The newest so many.")] = 20, *, as_json: _Json = False
+) -> None:
+    """List backfills, newest first."""
+    with api() as client:
+        found = client.backfills(limit)
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+        return
+    for each in found:
+        told = f"{each['looked_at']} of {each['entities']}"
+        typer.echo(f"{each['backfill_id']}  {each['action']} {each['data_version']}  {each['state']}  {told}")
+
+
+@app.command()
+def pause(backfill_id: _Id, *, as_json: _Json = False) -> None:
+    """Make no more processes, and release none of those that wait."""
+    _steer(backfill_id, "pause", as_json=as_json)
+
+
+@app.command()
+def resume(backfill_id: _Id, *, as_json: _Json = False) -> None:
+    """Go on with a paused one."""
+    _steer(backfill_id, "resume", as_json=as_json)
+
+
+@app.command()
+def cancel(backfill_id: _Id, *, as_json: _Json = False) -> None:
+    """Make no more processes, and cancel those that have not ended."""
+    _steer(backfill_id, "cancel", as_json=as_json)
+
+
+def _steer(backfill_id: str, verb: str, *, as_json: bool) -> None:
+    with api() as client:
+        _print(client.steer_backfill(backfill_id, verb), as_json=as_json)
+
+
+def _print(answer: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(answer, indent=1))
+        return
+    for name, value in answer.items():
+        if value is not None:
+            typer.echo(f"{name}: {value if isinstance(value, str | int) else json.dumps(value)}")
+
+
+def register(root: typer.Typer) -> None:
+    """Add ``backfill`` to the command line."""
+    root.add_typer(app, name="backfill")

@@ -1,0 +1,144 @@
+"""The commands. They print for people, or JSON with ``--json``; what a script needs to know is the exit code.
+
+0 done, and the process has succeeded where that is waited for; 1 it ended otherwise; 2 wrong usage; 3 not configured;
+4 refused; 5 the API cannot be reached or answers with a fault of its own; 6 it has not ended in time.
+"""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.calling import api, json_object
+
+if TYPE_CHECKING:
+    from cli.client import ApiClient
+
+EXIT_ENDED_OTHERWISE, EXIT_LATE = 1, 6
+_PANEL = "Processes"
+_ProcessId = Annotated[str, typer.Argument(help="The process's id.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print the API's answer instead of a text.")]
+_Timeout = Annotated[float, typer.Option(min=1, help="Seconds to wait for its end, at most.")]
+
+
+def register(root: typer.Typer) -> None:
+    """Add the commands to the application; ``status`` belongs to the embedded stack too and is added there."""
+    for command in (submit, watch, cancel, retry):
+        root.command(rich_help_panel=_PANEL)(command)
+    root.command("ls", rich_help_panel=_PANEL)(list_processes)
+
+
+def submit(  # noqa: PLR0913 - one for each field of a request
+    entity_id: Annotated[str, typer.Argument(help="Whose data it is.")],
+    data_version: Annotated[str, typer.Argument(help="Which version of the data.")],
+    action: Annotated[str, typer.Argument(help="What to compute.")],
+    params: Annotated[str | None, typer.Option(help="The action's parameters, a JSON object.")] = None,
+    profile: Annotated[str | None, typer.Option(help="A resource profile's name.")] = None,
+    callback: Annotated[str | None, typer.Option(help="Where the signed callback goes.")] = None,
+    priority: Annotated[int, typer.Option(min=-10, max=10, help="Before your others, or after them.")] = 0,
+    key: Annotated[str | None, typer.Option(help="An Idempotency-Key: repeat the same submit safely.")] = None,
+    *,
+    use_existing: Annotated[bool, typer.Option(help="Join your process at that coordinate, if any.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Say what would become of it, and accept nothing.")] = False,
+    wait: Annotated[bool, typer.Option("--watch", "-w", help="Watch it until it has ended.")] = False,
+    timeout: _Timeout = 3600,
+    as_json: _Json = False,
+) -> None:
+    """Ask for one action at one coordinate."""
+    request: dict[str, Any] = {
+        "entity_id": entity_id,
+        "data_version": data_version,
+        "action": action,
+        "params": json_object(params),
+        "resource_profile": profile,
+        "callback_url": callback,
+        "priority": priority,
+    }
+    with api() as client:
+        answer = client.submit(
+            {name: value for name, value in request.items() if value is not None},
+            idempotency_key=key,
+            use_existing=use_existing,
+            dry_run=dry_run,
+        )
+        if wait and not dry_run:
+            _watch(client, str(answer["process_id"]), timeout, as_json=as_json)
+    _print(answer, as_json=as_json)
+
+
+def show(process_id: str, *, as_json: bool) -> None:
+    """Show one process: its state, why it does not go on, its stages, its snapshot."""
+    with api() as client:
+        _print(client.process(process_id), as_json=as_json)
+
+
+def watch(process_id: _ProcessId, timeout: _Timeout = 3600, *, as_json: _Json = False) -> None:
+    """Follow a process until it has ended; exit 0 only when it has succeeded."""
+    with api() as client:
+        _watch(client, process_id, timeout, as_json=as_json)
+
+
+def cancel(process_id: _ProcessId, *, as_json: _Json = False) -> None:
+    """End a process. A commit that is there first wins."""
+    with api() as client:
+        _print(client.cancel(process_id), as_json=as_json)
+
+
+def retry(
+    process_id: _ProcessId,
+    *,
+    wait: Annotated[bool, typer.Option("--watch", "-w", help="Watch it until it has ended.")] = False,
+    timeout: _Timeout = 3600,
+    as_json: _Json = False,
+) -> None:
+    """Make a new process of the request of one that failed, was cancelled or expired."""
+    with api() as client:
+        answer = client.retry(process_id)
+        if wait:
+            _watch(client, str(answer["process_id"]), timeout, as_json=as_json)
+    _print(answer, as_json=as_json)
+
+
+def list_processes(
+    entity: Annotated[str | None, typer.Option(help="Only this entity's.")] = None,
+    version: Annotated[str | None, typer.Option(help="Only of this data version.")] = None,
+    action: Annotated[str | None, typer.Option(help="Only of this action.")] = None,
+    state: Annotated[str | None, typer.Option(help="Only in this state.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 50,
+    *,
+    as_json: _Json = False,
+) -> None:
+    """List processes, newest first."""
+    from cli.processes.texts import table
+
+    filters = {"entity_id": entity, "data_version": version, "action": action, "state": state}
+    with api() as client:
+        found = list(client.processes(limit, {name: value for name, value in filters.items() if value is not None}))
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+    else:
+        table(found)
+
+
+def _watch(client: "ApiClient", process_id: str, timeout: float, *, as_json: bool) -> None:
+    """Follow a process to its end and leave with the exit code that tells it."""
+    from cli.processes.watching import follow
+    from contracts.states import State
+
+    try:
+        process = follow(client, process_id, timeout, is_quiet=as_json)
+    except TimeoutError as error:
+        typer.echo(f"lakemill: {error}", err=True)
+        raise typer.Exit(EXIT_LATE) from None
+    if as_json:
+        typer.echo(json.dumps(process, indent=1))
+    raise typer.Exit(0 if process["state"] == State.SUCCEEDED else EXIT_ENDED_OTHERWISE)
+
+
+def _print(answer: dict[str, Any], *, as_json: bool) -> None:
+    from cli.processes.texts import describe
+
+    if as_json:
+        typer.echo(json.dumps(answer, indent=1))
+    else:
+        describe(answer)

@@ -1,0 +1,126 @@
+"""Running a command of ``lakemill snapshots``: its ports, its progress, and what goes wrong as message and exit code.
+
+Exit codes of all of them: 0 done, and nothing is amiss; 1 you said no; 2 wrong usage; 3 not configured; 4 refused, or
+done and something was found that a person or a script must look at; 5 the database or the lake gave out: say it again.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from cli.keys import EXIT_CONFIG, EXIT_REMOTE, configured
+from contracts.identity import Coordinate, safe_id
+from contracts.problems import LakemillError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from resources.database import Database
+    from resources.lake import Lake
+    from resources.settings import ControlSettings
+
+EXIT_FOUND = 4
+_STATEMENT_SECONDS = 600
+_Result = TypeVar("_Result")
+_Item = TypeVar("_Item")
+
+
+def _an_id(value: str | None) -> str | None:
+    try:
+        return None if value is None else safe_id(value)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+EntityId = Annotated[str, typer.Argument(help="Whose data it is.", callback=_an_id)]
+DataVersion = Annotated[str, typer.Argument(help="Which version of the data.", callback=_an_id)]
+SomeEntity = Annotated[str | None, typer.Argument(help="Of this entity only: much less is listed.", callback=_an_id)]
+SomeVersion = Annotated[str | None, typer.Argument(help="Of this version only.", callback=_an_id)]
+Dataset = Annotated[str, typer.Argument(help="Which dataset.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a text.")]
+
+
+def coordinate(entity_id: str, data_version: str, dataset: str) -> Coordinate:
+    """Return the coordinate; one that is none is wrong usage."""
+    try:
+        return Coordinate(entity_id, data_version, dataset)
+    except ValueError as error:
+        raise typer.BadParameter(f"{entity_id}/{data_version}/{dataset}: {error}") from None
+
+
+def on_lake(work: "Callable[[Lake], _Result]") -> _Result:
+    """Return what ``work`` returns; it needs the lake's settings only."""
+    from pydantic import ValidationError
+
+    from resources.lake import LakeError, S3Lake
+    from resources.settings import lake_settings
+
+    try:
+        settings = lake_settings()
+    except ValidationError as error:
+        typer.echo(f"Not configured: {error}", err=True)
+        raise typer.Exit(EXIT_CONFIG) from None
+    with _told(LakeError):
+        return work(S3Lake(settings, settings.lake_bucket))
+
+
+def on_both_planes(work: "Callable[[Database, Lake, ControlSettings], Awaitable[_Result]]") -> _Result:
+    """Return what ``work`` returns; it needs the control plane's settings."""
+    from resources.database import Database, DatabaseUnavailableError
+    from resources.lake import LakeError, S3Lake
+
+    settings = configured()
+
+    async def with_ports() -> _Result:
+        db = Database(settings.database_url, statement_seconds=_STATEMENT_SECONDS)
+        try:
+            return await work(db, S3Lake(settings, settings.lake_bucket), settings)
+        finally:
+            await db.close()
+
+    with _told(LakeError, DatabaseUnavailableError):
+        return asyncio.run(with_ports())
+
+
+@contextmanager
+def _told(*gave_out: type[LakemillError]) -> Iterator[None]:
+    try:
+        yield
+    except gave_out as error:
+        typer.echo(f"lakemill: {error}. It is not done: say it again.", err=True)
+        raise typer.Exit(EXIT_REMOTE) from None
+    except LakemillError as error:
+        typer.echo(f"lakemill: {error}", err=True)
+        raise typer.Exit(EXIT_FOUND) from None
+
+
+def say(told: str) -> None:
+    """Tell a person, and leave what a script reads alone."""
+    typer.echo(told, err=True)
+
+
+@contextmanager
+def progress_bar() -> "Iterator[Progress]":
+    """Yield where progress is shown; it shows nothing where nobody looks."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        yield progress
+
+
+def counted(items: Iterable[_Item], description: str, total: int | None = None) -> list[_Item]:
+    """Return the items as a list, and show how they come."""
+    with progress_bar() as progress:
+        return list(progress.track(items, total=total, description=description))

@@ -1,0 +1,211 @@
+"""Accept: a request becomes a process, once, in one transaction."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import uuid_utils.compat
+from sqlalchemy import bindparam, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from contracts.messages import ProcessRequest
+from contracts.problems import ProblemError
+from contracts.states import State
+from contracts.tenancy import Tenant
+from contracts.views import Accepted
+from control.accepting.conflicts import refuse_active, refuse_backlog, refuse_published
+from control.accepting.existing import join
+from control.accepting.inputs import InputCheck
+from control.accepting.planning import Plan, look_up, make_plan
+from control.accepting.rows import write
+from control.statements import insert_if_free
+from control.tables import idempotency_keys
+from control.tenancy.ownership import refuse_claimed
+from resources.database import Database
+from resources.faults import crash_point
+from resources.settings import ControlSettings
+
+_TRIES = 5
+_JOINABLE = frozenset({"process_active", "version_already_published", "backlog_full"})
+"""Refusals that a process at the target may stand behind. Joining one adds nothing to the backlog."""
+_FIRST_ANSWER = select(idempotency_keys.c.request_hash, idempotency_keys.c.response).where(
+    idempotency_keys.c.tenant_id == bindparam("tenant_id"), idempotency_keys.c.key == bindparam("key")
+)
+_KEY_IF_FREE = insert_if_free(idempotency_keys, "tenant_id key request_hash process_id response", "(tenant_id, key)")
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One submit. ``retry_of`` is the ended process that it repeats, ``backfill_id`` the backfill that it is of."""
+
+    tenant: Tenant
+    request: ProcessRequest
+    actor: str
+    """Who submits, for the timeline and the admin log."""
+    key: str | None = None
+    """The Idempotency-Key."""
+    retry_of: UUID | None = None
+    backfill_id: UUID | None = None
+    source: Mapping[str, Any] = field(default_factory=dict)
+    """Where the request came from, for the timeline."""
+
+    def key_hash(self) -> str:
+        """Return what the Idempotency-Key stands for: the request, and the process that it repeats."""
+        request_hash = self.request.request_hash()
+        if self.retry_of is None:
+            return request_hash
+        return hashlib.sha256(f"{request_hash} retry_of {self.retry_of}".encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The body of a 202, and whether an earlier request with this Idempotency-Key got it first."""
+
+    body: dict[str, Any]
+    is_repeated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The process that was there already."""
+
+    process_id: UUID
+
+
+async def accept(db: Database, inputs: InputCheck, settings: ControlSettings, submission: Submission) -> Answer:
+    """Make a process, or return the first answer to the same Idempotency-Key.
+
+    Raises ProblemError: idempotency_key_reused, unknown_action, action_changed, recovering, validation_failed,
+    callback_forbidden, missing_input, not_found, backlog_full, process_active, version_already_published,
+    version_retired. Nothing is stored then.
+    """
+    plan = await planned(db, inputs, settings, submission)
+    return plan if isinstance(plan, Answer) else await _store_alone(db, plan, submission)
+
+
+async def accept_or_join(
+    db: Database, inputs: InputCheck, settings: ControlSettings, submission: Submission
+) -> Answer | Joined:
+    """Do as ``accept`` does, but where the tenant has a process at the same target already, join that one.
+
+    Raises what ``accept`` and ``join`` raise.
+    """
+    plan = await planned(db, inputs, settings, submission)
+    if isinstance(plan, Answer):
+        return plan
+    for _ in range(_TRIES):
+        try:
+            return await _store_alone(db, plan, submission)
+        except ProblemError as refusal:
+            if refusal.problem.code not in _JOINABLE:
+                raise
+            async with db.transaction() as conn:
+                joined = await join(conn, plan, submission.actor)
+            if joined is not None:
+                return Joined(joined)
+            if refusal.problem.code != "process_active":  # published by somebody else, or nothing there and no room
+                raise
+    raise ProblemError("process_active", f"{plan.target}: processes come and go; try again")
+
+
+async def planned(db: Database, inputs: InputCheck, settings: ControlSettings, submission: Submission) -> Plan | Answer:
+    """Return what may be stored, or the first answer to the same Idempotency-Key. Raises ProblemError."""
+    async with db.reading() as conn:
+        first = await _first_answer(conn, submission)
+        if first is not None:
+            return first
+        found = await look_up(conn, submission.tenant, submission.request)
+    return await make_plan(inputs, settings, submission.tenant, submission.request, found)
+
+
+async def _store_alone(db: Database, plan: Plan, submission: Submission) -> Answer:
+    async with db.transaction() as conn:
+        answer = await store(conn, plan, submission)
+    crash_point("A3")
+    return answer
+
+
+async def _first_answer(conn: AsyncConnection, submission: Submission) -> Answer | None:
+    if submission.key is None:
+        return None
+    asked = {"tenant_id": submission.tenant.id, "key": submission.key}
+    row = (await conn.execute(_FIRST_ANSWER, asked)).one_or_none()
+    if row is None:
+        return None
+    if row.request_hash != submission.key_hash():
+        raise ProblemError("idempotency_key_reused", "this Idempotency-Key was accepted with another body")
+    return Answer(row.response, is_repeated=True)
+
+
+async def store(conn: AsyncConnection, plan: Plan, submission: Submission) -> Answer:
+    """Make the process of ``plan``, unless the Idempotency-Key was taken meanwhile. Raises ProblemError."""
+    process_id = uuid_utils.compat.uuid7()
+    body = _body(plan, process_id)
+    if submission.key is not None:
+        first = await _claim_key(conn, submission, process_id, body)
+        if first is not None:
+            return first
+    await refuse_backlog(conn, plan.tenant)
+    await _take(conn, plan, submission, process_id)
+    crash_point("A1")
+    await refuse_published(conn, plan.target)
+    crash_point("A2")
+    return Answer(body)
+
+
+def _body(plan: Plan, process_id: UUID) -> dict[str, Any]:
+    return Accepted(
+        process_id=process_id,
+        state=State.ACCEPTED,
+        entity_id=plan.request.entity_id,
+        data_version=plan.request.data_version,
+        action=plan.action.name,
+        dataset=plan.action.dataset,
+        accepted_at=plan.planned_at,
+        deadline_at=plan.deadline_at,
+        links={"self": f"/v1/processes/{process_id}"},
+    ).model_dump(mode="json")
+
+
+async def _claim_key(
+    conn: AsyncConnection, submission: Submission, process_id: UUID, body: dict[str, Any]
+) -> Answer | None:
+    """Take the key, or return its first answer. A rival that holds it uncommitted is waited for."""
+    row = {
+        "tenant_id": submission.tenant.id,
+        "key": submission.key,
+        "request_hash": submission.key_hash(),
+        "process_id": process_id,
+        "response": body,
+    }
+    for _ in range(_TRIES):
+        if (await conn.execute(_KEY_IF_FREE, row)).rowcount == 1:
+            return None
+        first = await _first_answer(conn, submission)
+        if first is not None:
+            return first
+    raise ProblemError("database_unavailable", "the Idempotency-Key changed hands too often")
+
+
+async def _take(conn: AsyncConnection, plan: Plan, submission: Submission, process_id: UUID) -> None:
+    """Take the coordinate. Raises ProblemError: not_found for an entity that another tenant was faster to claim,
+    process_active when another process has the coordinate.
+    """
+    for _ in range(_TRIES):
+        written = await write(
+            conn,
+            plan,
+            process_id,
+            actor=submission.actor,
+            detail=submission.source,
+            retry_of=submission.retry_of,
+            backfill_id=submission.backfill_id,
+        )
+        if not plan.is_claimed and not written.is_claimed:
+            await refuse_claimed(conn, plan.tenant, plan.target.entity_id)
+        if written.is_made:
+            return
+        await refuse_active(conn, plan)
+    raise ProblemError("process_active", f"{plan.target}: processes come and go; try again")

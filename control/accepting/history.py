@@ -1,0 +1,68 @@
+"""What the newest successful runs of an action used, remembered for a moment: it changes what is granted, not whether.
+
+A tenant's own runs only: what those of others read is none of its business.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import bindparam, select
+
+from contracts.messages import Profile
+from contracts.states import State
+from control.rules.sizing import Past, size_of
+from control.tables import SUCCEEDED_SQL, process_events, processes
+from resources.database import Database
+
+REMEMBER_SECONDS = 60.0
+_RUNS = 20
+_MOST = 10_000  # of remembered (tenant, action)
+_newest = (
+    select(processes.c.id)
+    .where(processes.c.tenant_id == bindparam("tenant_id"), processes.c.action == bindparam("action"), SUCCEEDED_SQL)
+    .order_by(processes.c.finished_at.desc())
+    .limit(_RUNS)
+    .subquery()
+)
+_TOLD = select(process_events.c.detail).join(_newest, _newest.c.id == process_events.c.process_id)
+_USED = _TOLD.where(process_events.c.kind == State.SUCCEEDED.value)
+
+
+class History:
+    """Looks up, for the whole process that accepts."""
+
+    def __init__(self, db: Database, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._db = db
+        self._clock = clock
+        self._known: dict[tuple[str, str], tuple[float, tuple[Past, ...]]] = {}
+
+    async def of(self, tenant_id: str, action: str) -> tuple[Past, ...]:
+        """Return what at most 20 runs used, as it was known at most a minute ago."""
+        now, key = self._clock(), (tenant_id, action)
+        until, past = self._known.get(key, (0.0, ()))
+        if now < until:
+            return past
+        async with self._db.reading() as conn:
+            details = (await conn.execute(_USED, {"tenant_id": tenant_id, "action": action})).scalars().all()
+        past = tuple(run for detail in details if (run := past_of(detail)) is not None)
+        if len(self._known) >= _MOST:
+            self._known.clear()
+        self._known[key] = now + REMEMBER_SECONDS, past
+        return past
+
+
+def past_of(detail: Mapping[str, Any]) -> Past | None:
+    """Return what the commit in the event ``detail`` says of its run; None when it says too little."""
+    used, stages = detail.get("resources", {}), detail.get("stages", {})
+    try:
+        granted = Profile.model_validate(used["granted"])
+        began = stages.get("executors_ready") or stages["spark_ready"]
+        seconds = (datetime.fromisoformat(stages["audited"]) - datetime.fromisoformat(began)).total_seconds()
+        executors = min(int(used.get("executors", 0)), granted.executor_instances)  # dead ones are counted too
+        heap = executors * used["executor_peak_heap_bytes"] if executors else used["driver_peak_heap_bytes"]
+        # An executor that ended before its first heartbeat has told no heap.
+        return Past(int(used["input_bytes"]), float(heap), seconds * size_of(granted)[1]) if heap else None
+    except (KeyError, TypeError, ValueError):
+        return None

@@ -1,0 +1,1 @@
+"""Step 12: the end of a process is told to its requester."""

@@ -1,0 +1,1 @@
+"""Step 11: what is recorded, held against the commits, the cursor and Dagster's runs."""

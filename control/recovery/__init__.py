@@ -1,0 +1,1 @@
+"""What an administrator does to what is published: retire one snapshot; rebuild the index; collect garbage."""

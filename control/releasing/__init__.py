@@ -1,0 +1,1 @@
+"""Which process starts next, and what keeps the others."""

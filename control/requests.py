@@ -1,0 +1,52 @@
+"""What a tenant asks of a process that exists: to end it, and to do an ended one again."""
+
+from uuid import UUID
+
+from contracts.messages import ProcessRequest
+from contracts.problems import ProblemError
+from contracts.states import State
+from control.accepting.accept import Answer, Submission, accept
+from control.accepting.inputs import InputCheck
+from control.outcomes import end_process
+from control.snapshots import CommitReader
+from control.tenancy.keys import Caller
+from control.tenancy.ownership import own_process
+from resources.database import Database
+from resources.settings import ControlSettings
+
+RETRIABLE = frozenset({State.FAILED, State.CANCELLED, State.EXPIRED})
+"""The ends of a process that may be done again."""
+
+
+async def cancel(db: Database, lake: CommitReader, settings: ControlSettings, caller: Caller, process_id: UUID) -> None:
+    """End a process that has not ended: at once, or as soon as no commit of it can appear any more.
+
+    A commit that is there, or appears until then, wins: the process has succeeded. Cancelling again changes nothing.
+    Raises ProblemError: not_found, process_ended.
+    """
+    async with db.reading() as conn:
+        row = await own_process(conn, caller.tenant, process_id)
+    state = State(row["state"])
+    if state is State.CANCELLED:
+        return
+    if state.is_terminal:
+        raise ProblemError("process_ended", f"the process is {state.value}", state=state.value)
+    await end_process(db, lake, process_id, State.CANCELLED, None, caller.actor, settings=settings)
+
+
+async def retry(
+    db: Database, inputs: InputCheck, settings: ControlSettings, caller: Caller, process_id: UUID, key: str | None
+) -> Answer:
+    """Make a new process of an ended one's request.
+
+    Raises ProblemError: not_found, process_not_retriable, and what ``accept`` raises: the action, its inputs and the
+    tenant's bounds are those of now.
+    """
+    async with db.reading() as conn:
+        row = await own_process(conn, caller.tenant, process_id)
+    state = State(row["state"])
+    if state not in RETRIABLE:
+        raise ProblemError("process_not_retriable", f"the process is {state.value}", process_id=str(process_id))
+    request = ProcessRequest.model_validate(row["request"])
+    again = Submission(caller.rules, request, caller.actor, key, retry_of=process_id)
+    return await accept(db, inputs, settings, again)

@@ -1,0 +1,92 @@
+"""What administrators do about tenants and their entities; every change leaves a line in ``admin_log``."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from contracts.problems import LakemillError
+from contracts.tenancy import EVERYBODY, Tenant
+from control.callbacks.webhook_secrets import new_secret
+from control.tables import entities, tenants
+from control.tenancy.admin_log import note_admin
+from control.tenancy.keys import UnknownTenantError, tenant_of
+
+
+class TenantExistsError(LakemillError):
+    """There is such a tenant already: change it instead."""
+
+
+class UnknownEntityError(LakemillError):
+    """Nobody has this entity yet: give it to a tenant first, or let one ask for something at it."""
+
+
+async def create(conn: AsyncConnection, tenant: Tenant, actor: str) -> None:
+    """Make a tenant, with a secret of its own for callbacks. Raises TenantExistsError."""
+    row = upsert(tenants).values(
+        id=tenant.id,
+        webhook_secret=new_secret(),
+        entity_pattern=tenant.entity_pattern,
+        limits=_stored(tenant),
+    )
+    if not (await conn.execute(row.on_conflict_do_nothing())).rowcount:
+        raise TenantExistsError(f"there is a tenant {tenant.id!r} already; 'lakemill tenants set' changes it")
+    await note_admin(conn, actor, "tenant_created", tenant.id, tenant.model_dump(mode="json"))
+
+
+async def change(conn: AsyncConnection, tenant: Tenant, actor: str) -> None:
+    """Give a tenant another pattern and other limits; they hold from its next request on. Raises UnknownTenantError."""
+    row = update(tenants).where(tenants.c.id == tenant.id)
+    values = {"entity_pattern": tenant.entity_pattern, "limits": _stored(tenant)}
+    if not (await conn.execute(row.values(values))).rowcount:
+        raise UnknownTenantError(f"there is no tenant {tenant.id!r}")
+    await note_admin(conn, actor, "tenant_changed", tenant.id, tenant.model_dump(mode="json"))
+
+
+async def get(conn: AsyncConnection, tenant: str) -> Tenant:
+    """Return a tenant. Raises UnknownTenantError."""
+    query = select(tenants.c.id.label("tenant_id"), tenants.c.entity_pattern, tenants.c.limits)
+    row = (await conn.execute(query.where(tenants.c.id == tenant))).mappings().one_or_none()
+    if row is None:
+        raise UnknownTenantError(f"there is no tenant {tenant!r}")
+    return tenant_of(row)
+
+
+async def listing(conn: AsyncConnection) -> list[Tenant]:
+    """Return all tenants, by id."""
+    query = select(tenants.c.id.label("tenant_id"), tenants.c.entity_pattern, tenants.c.limits)
+    return [tenant_of(row) for row in (await conn.execute(query.order_by(tenants.c.id))).mappings()]
+
+
+async def give(conn: AsyncConnection, entity_id: str, tenant: str, actor: str) -> None:
+    """Make an entity a tenant's, whoever had it, shared with nobody. What is published there stays.
+
+    Raises UnknownTenantError.
+    """
+    await get(conn, tenant)
+    row = upsert(entities).values(entity_id=entity_id, tenant_id=tenant)
+    await conn.execute(
+        row.on_conflict_do_update(index_elements=["entity_id"], set_={"tenant_id": tenant, "shared_with": []})
+    )
+    await note_admin(conn, actor, "entity_given", tenant, {"entity_id": entity_id})
+
+
+async def share(conn: AsyncConnection, entity_id: str, readers: Sequence[str], actor: str) -> None:
+    """Let exactly these tenants, ``*`` for all, read an entity beside its owner.
+
+    Raises UnknownEntityError, UnknownTenantError.
+    """
+    for reader in readers:
+        if reader != EVERYBODY:
+            await get(conn, reader)
+    row = update(entities).where(entities.c.entity_id == entity_id).values(shared_with=sorted(set(readers)))
+    owner = await conn.scalar(row.returning(entities.c.tenant_id))
+    if owner is None:
+        raise UnknownEntityError(f"nobody has the entity {entity_id!r} yet")
+    await note_admin(conn, actor, "entity_shared", owner, {"entity_id": entity_id, "with": sorted(set(readers))})
+
+
+def _stored(tenant: Tenant) -> dict[str, Any]:
+    return tenant.limits.model_dump(mode="json", exclude_defaults=True)

@@ -1,0 +1,11 @@
+"""A sender that reaches the tests' receivers."""
+
+import pytest
+
+from resources.callback_sender import GuardedSender
+from tests.integration.callbacks.deliveries import LOOPBACK
+
+
+@pytest.fixture
+def sender() -> GuardedSender:
+    return GuardedSender(LOOPBACK, deadline_seconds=3)

@@ -1,0 +1,97 @@
+"""The places of a courier: nobody waits for the slow, dead or hanging hosts of others."""
+
+import asyncio
+import time
+
+import pytest
+
+from control.callbacks.breaker import FAILURES, FIRST_REST_SECONDS
+from control.callbacks.sending import Courier, deliver_due
+from resources.callback_sender import GuardedSender, Outcome, SendError
+from resources.database import Database
+from resources.settings import ControlSettings
+from tests.integration.callbacks.deliveries import Clock, Script, delivery, ended, steps
+from tests.integration.worker_rows import add_tenant
+from tests.receiver import answering, receiver, silence
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_slow_host_holds_only_its_own_places(db: Database, sender: GuardedSender) -> None:
+    async with receiver(silence) as slow, receiver(answering("200 OK")) as quick:
+        for _ in range(70):
+            await ended(db, slow.url)
+        arrived = [await ended(db, quick.url) for _ in range(5)]
+        courier = Courier(db, sender, wait_seconds=0.05, capacity=40, per_host=8)
+        began = time.monotonic()
+        while len(quick.requests) < len(arrived):
+            await courier.step()
+            assert time.monotonic() - began < 2.5, "the quick receiver waited for the slow one"
+        assert slow.connections <= 2 * 8
+        await courier.finish()
+
+
+async def test_many_are_under_way_at_once(db: Database, settings: ControlSettings) -> None:
+    most = now = 0
+
+    class Slow(Script):
+        async def send(self, url: str, body: bytes, headers: dict[str, str]) -> Outcome:
+            nonlocal most, now
+            now += 1
+            most = max(most, now)
+            await asyncio.sleep(0.2)
+            now -= 1
+            return await super().send(url, body, headers)
+
+    for index in range(30):
+        await ended(db, f"https://h{index}.example/")
+    began = time.monotonic()
+    assert await deliver_due(db, Slow(Outcome(status=200)), settings) == 30
+    assert most >= 20
+    assert time.monotonic() - began < 4
+
+
+async def test_a_host_that_is_dead_is_left_alone_and_keeps_its_tries(db: Database) -> None:
+    dead = [await ended(db, f"https://dead.example/{number}") for number in range(40)]
+    sender = Script(Outcome(error=SendError.TIMEOUT))
+    clock = Clock()
+    courier = Courier(db, sender, wait_seconds=0.01, per_host=8, clock=clock)
+    await steps(courier)
+    assert FAILURES <= len(sender.sent) <= FAILURES + 2 * 8  # what was under way when it was noticed
+    untouched = [each for each in dead if (await delivery(db, each))["tries"] == 0]
+    assert len(untouched) == 40 - len(sender.sent)
+    before = len(sender.sent)
+    clock.now += FIRST_REST_SECONDS
+    await steps(courier)
+    assert len(sender.sent) == before + 1  # one try shows that nothing has changed
+    sender.outcomes = [Outcome(status=200)]
+    alive = await ended(db, "https://alive.example/")
+    await steps(courier)
+    assert (await delivery(db, alive))["state"] == "delivered"
+    clock.now += 2 * FIRST_REST_SECONDS
+    await steps(courier)
+    assert {(await delivery(db, each))["state"] for each in untouched[1:]} == {"delivered"}
+
+
+async def test_one_tenant_with_many_hanging_hosts_leaves_places_to_the_others(db: Database) -> None:
+    await add_tenant(db, "quiet")
+    for number in range(60):
+        await ended(db, f"https://tarpit-{number}.example/")
+    hung = asyncio.Event()
+
+    class Hanging(Script):
+        async def send(self, url: str, body: bytes, headers: dict[str, str]) -> Outcome:
+            if "tarpit" in url:
+                await hung.wait()
+            return await super().send(url, body, headers)
+
+    sender = Hanging(Outcome(status=200))
+    courier = Courier(db, sender, wait_seconds=0.01, capacity=20)
+    await courier.step()
+    alone = await ended(db, "https://quiet.example/", tenant_id="quiet")
+    for _ in range(3):
+        await courier.step()
+    assert [url for url, _, _ in sender.sent] == ["https://quiet.example/"]
+    hung.set()
+    await courier.finish()
+    assert (await delivery(db, alone))["state"] == "delivered"

@@ -1,0 +1,192 @@
+"""What may befall a run from below and from its input, with real Spark: a specific reason, no commit, no leftovers.
+
+All requests go through a proxy that does to them what a store in trouble does.
+"""
+
+import gzip
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count, cycle
+from typing import Any, cast
+from uuid import uuid4
+
+import pytest
+
+from assets.declaration import Action, action, landing
+from assets.verify import verify
+from contracts.identity import Coordinate
+from contracts.reasons import ReasonCode
+from contracts.reports import Event
+from contracts.storage import commit_key
+from resources.s3_client import s3_client
+from tests.control_plane import FakeControlPlane
+from tests.integration.spark_mill import Mill, table_of
+from tests.s3_server import RESET, LossyProxy, lossy_proxy, s3_server
+
+NUMBERS = b"n,word\n" + b"".join(b"%d,word %d\n" % (number, number) for number in range(20_000))
+_SOON = {
+    "fs.s3a.attempts.maximum": "2",
+    "fs.s3a.retry.interval": "5ms",
+    "fs.s3a.retry.throttle.interval": "5ms",
+    "fs.s3a.retry.throttle.limit": "3",
+}
+
+
+@pytest.fixture(scope="module")
+def one_mill() -> Iterator[tuple[Mill, LossyProxy]]:
+    with s3_server() as store, lossy_proxy(store.s3_endpoint or "") as (address, proxy):
+        mill = Mill(store.model_copy(update={"s3_endpoint": address}))
+        context: Any = mill.spark.sparkContext
+        for name, value in _SOON.items():
+            context._jsc.hadoopConfiguration().set(name, value)
+        yield mill, proxy
+        mill.sessions.close()
+
+
+@pytest.fixture
+def proxy(one_mill: tuple[Mill, LossyProxy]) -> LossyProxy:
+    return one_mill[1]
+
+
+@pytest.fixture
+def mill(one_mill: tuple[Mill, LossyProxy]) -> Iterator[Mill]:
+    mill, proxy = one_mill
+    mill.entity = f"entity-{uuid4().hex}"
+    mill.control = FakeControlPlane()
+    yield mill
+    proxy.meets, proxy.delay = lambda _method, _path: None, 0.0
+
+
+@action(inputs={"numbers": landing("csv", "n int, word string")}, output="made", schema="n int, word string")
+def copied(numbers: Any) -> Any:
+    """What was delivered."""
+    return numbers
+
+
+def fails(mill: Mill, declared: Action, code: ReasonCode, words: str, **changes: Any) -> None:
+    """Run; the attempt fails with ``code`` and ``words``, commits nothing and leaves no unfinished upload."""
+    with pytest.raises(Exception, match=r".+"):
+        mill.run(declared, **changes)
+    assert mill.control.events[-2:] == [Event.STARTED, Event.FAILED]
+    reason = mill.control.reports[-1].reason
+    assert reason is not None
+    assert (reason.code, words in reason.message) == (code, True), reason
+    place = Coordinate(mill.entity, changes.get("data_version", "v1"), declared.output)
+    assert mill.lake.get(commit_key(place)) is None
+
+
+def unfinished_uploads(mill: Mill) -> list[str]:
+    client = s3_client(mill.store, read_seconds=10, tries=1)
+    found = client.list_multipart_uploads(Bucket="lake").get("Uploads", [])
+    return [upload["Key"] for upload in found if upload["Key"].startswith(mill.entity)]
+
+
+@pytest.mark.parametrize("status", [500, 503, RESET])
+def test_a_store_that_takes_no_data_fails_the_attempt_for_now(mill: Mill, proxy: LossyProxy, status: int) -> None:
+    proxy.meets = lambda method, _path: status if method in {"PUT", "POST"} else None
+    fails(mill, table_of(mill, "n bigint", [(1,)]), ReasonCode.STORAGE_UNAVAILABLE, "")
+
+
+def test_a_store_that_gives_no_data_fails_the_attempt_for_now(mill: Mill, proxy: LossyProxy) -> None:
+    mill.deliver("numbers", "a.csv", NUMBERS)
+    proxy.meets = lambda method, path: 500 if method == "GET" and "a.csv" in path else None
+    fails(mill, copied, ReasonCode.STORAGE_UNAVAILABLE, "")
+
+
+def test_a_store_that_stumbles_now_and_then_is_waited_for(mill: Mill, proxy: LossyProxy) -> None:
+    mill.deliver("numbers", "a.csv", NUMBERS)
+    number, troubles = count(1), cycle([500, 503, RESET])
+    proxy.meets = lambda _method, path: next(troubles) if "_delta_log" not in path and next(number) % 4 == 0 else None
+    proxy.delay = 0.02
+    published = mill.run(copied)
+    assert next(number) > 12
+    proxy.meets = lambda _method, _path: None
+    assert (published.commit.rows, verify(mill.lake, published.commit.coordinate).ok) == (20_000, True)
+
+
+def test_a_full_disk_is_named_and_worth_another_attempt(mill: Mill) -> None:
+    words = "sha2(cast(id as string), 512) as w"
+
+    @action(inputs={}, output="made", schema="w string")
+    def much() -> Any:
+        return mill.spark.range(0, 200_000, 1, 1).selectExpr(words)
+
+    with no_files_beyond(mill, 1024 * 1024):
+        fails(mill, much, ReasonCode.DISK_FULL, "")
+    assert unfinished_uploads(mill) == []
+    assert mill.run(much, attempt=2).commit.rows == 200_000
+
+
+@contextmanager
+def no_files_beyond(mill: Mill, size: int) -> Iterator[None]:
+    """Let the JVM write no file larger than ``size``: the way to a failing write without a file system of its own."""
+    context: Any = mill.spark.sparkContext
+    pid = context._gateway.proc.pid
+    before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+
+
+PACKED = gzip.compress(NUMBERS)
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [("a.csv.gz", PACKED[: len(PACKED) // 2]), ("a.csv.gz", NUMBERS), ("a.csv.gz", PACKED[:-8] + bytes(8))],
+    ids=["cut", "not gzip", "wrong checksum"],
+)
+def test_packed_files_that_cannot_be_unpacked_are_input_corrupt(mill: Mill, name: str, body: bytes) -> None:
+    mill.deliver("numbers", name, body)
+    fails(mill, copied, ReasonCode.INPUT_CORRUPT, "")
+
+
+def test_a_parquet_file_with_a_sound_end_and_spoiled_pages_is_input_corrupt(mill: Mill) -> None:
+    published = mill.run(table_of(mill, "n bigint, word string", [(n, str(n) * 9) for n in range(999)]))
+    file = next(found for found in mill.lake.list(f"{mill.entity}/") if found.key.endswith(".parquet"))
+    body = cast("bytes", mill.lake.get(file.key))
+    mill.lake.put(file.key, body[:4] + bytes(len(body) // 2) + body[4 + len(body) // 2 :])
+
+    @action(inputs={"made": "made"}, output="again", schema="n bigint, word string")
+    def again(made: Any) -> Any:
+        return made
+
+    assert published.commit.rows == 999
+    fails(mill, again, ReasonCode.INPUT_CORRUPT, "")
+
+
+@pytest.mark.parametrize(
+    ("ddl", "row", "code", "words"),
+    [
+        ("m bigint", (1,), ReasonCode.ACTION_RAISED, "`n` cannot be resolved"),
+        ("n string", ("x",), ReasonCode.ACTION_CONTRACT, "n string instead of n bigint"),
+    ],
+    ids=["renamed", "another type"],
+)
+def test_an_input_whose_columns_have_changed_is_named(
+    mill: Mill, ddl: str, row: tuple[Any, ...], code: ReasonCode, words: str
+) -> None:
+    @action(inputs={"made": "made"}, output="picked", schema="n bigint")
+    def picked(made: Any) -> Any:
+        return made.select("n")
+
+    mill.run(table_of(mill, "n bigint", [(1,)]))
+    mill.run(picked)
+    mill.run(table_of(mill, ddl, [row]), data_version="v2")
+    fails(mill, picked, code, words, data_version="v2")
+
+
+def test_what_an_action_writes_elsewhere_is_no_part_of_its_snapshot(mill: Mill) -> None:
+    def beside(folder: str) -> Callable[[], Any]:
+        def writes() -> Any:
+            frame = mill.spark.range(3).toDF("n")
+            frame.write.parquet(mill.lake.spark_url(f"{mill.entity}/v1/made/{folder}"))
+            return frame
+
+        return writes
+
+    published = mill.run(action(inputs={}, output="made", schema="n bigint")(beside("elsewhere")))
+    assert (published.commit.rows, verify(mill.lake, published.commit.coordinate).ok) == (3, True)

@@ -1,0 +1,40 @@
+"""The benches still run: each in its short mode, on a stack of its own. Their figures mean nothing here."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deploy.local.site import ROOT
+
+FIGURES = {
+    "submit": {"kafka_up_p95", "kafka_stopped_p95", "releasing_p95", "floor_p95", "statements_per_submit"},
+    "database": {"postgres_share", "postgres_cpu", "rows_inserted", "statements", "connections", "wal"},
+    "callbacks": {"callback_rate", "callback_p95", "worker_cpu"},
+    "backfill": {"longest_transaction", "create", "expanded", "rate"},
+    "scale": {
+        "processes_state_none",
+        "snapshots_all",
+        "backfills",
+        "retention_pass_of_5000",
+        "reconciler_pass_beside_a_backlog_of_5000",
+    },
+    "commit_race": {"rounds_with_one_winner", "puts_per_second"},
+    "snapshot_reads": {"reads", "snapshots_seen", "kills"},
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_bench_measures_what_it_names(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    command = [sys.executable, "-m", f"bench.{name}", str(file), "--short"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=900)
+    assert file.exists(), done.stderr[-3000:]
+    document = json.loads(file.read_text())
+    assert document["command"] == f"make bench NAME={name}"
+    figures = {figure: told["value"] for figure, told in document["figures"].items()}
+    assert {figure for figure in FIGURES[name] if figures.get(figure, 0) > 0} == FIGURES[name]
+    missed = any(told["met"] is False for told in document["figures"].values())
+    assert done.returncode == int(missed)

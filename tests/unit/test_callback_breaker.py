@@ -1,0 +1,78 @@
+"""When a host is left alone, for how long, and what brings it back."""
+
+import pytest
+
+from control.callbacks.breaker import FAILURES, FIRST_REST_SECONDS, LONGEST_REST_SECONDS, Breakers
+from resources.callback_sender import Outcome, SendError
+
+DEAD, ALIVE = Outcome(error=SendError.CONNECT), Outcome(status=500)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_it_takes_failures_in_a_row() -> None:
+    breakers = Breakers(Clock())
+    for _ in range(FAILURES - 1):
+        breakers.note("a", DEAD)
+    breakers.note("a", ALIVE)  # an answer, if no good one
+    for _ in range(FAILURES - 1):
+        breakers.note("a", DEAD)
+    assert breakers.resting() == []
+    breakers.note("a", DEAD)
+    assert breakers.resting() == ["a"]
+
+
+def test_each_rest_is_longer_up_to_a_bound_and_an_answer_ends_it() -> None:
+    clock = Clock()
+    breakers, rests = Breakers(clock), []
+    for _ in range(FAILURES):
+        breakers.note("a", DEAD)
+    for _ in range(8):
+        began = clock.now
+        while breakers.resting():
+            clock.now += 1
+        rests.append(clock.now - began)
+        breakers.note("a", DEAD)
+    assert rests[:3] == [FIRST_REST_SECONDS, 2 * FIRST_REST_SECONDS, 4 * FIRST_REST_SECONDS]
+    assert max(rests) == LONGEST_REST_SECONDS
+    breakers.note("a", ALIVE)
+    assert breakers.resting() == []
+    breakers.note("a", DEAD)
+    assert breakers.resting() == []
+
+
+def test_what_was_under_way_when_it_was_noticed_does_not_prolong_the_rest() -> None:
+    clock = Clock()
+    breakers = Breakers(clock)
+    for _ in range(FAILURES + 15):
+        breakers.note("a", DEAD)
+    clock.now = FIRST_REST_SECONDS
+    assert breakers.resting() == []
+
+
+def test_after_its_rest_a_host_is_waking_until_it_answers_or_fails_again() -> None:
+    clock = Clock()
+    breakers = Breakers(clock)
+    for _ in range(FAILURES):
+        breakers.note("a", DEAD)
+    assert breakers.waking() == []
+    clock.now = FIRST_REST_SECONDS
+    assert breakers.waking() == ["a"]
+    breakers.note("a", DEAD)
+    assert breakers.waking() == []
+    clock.now += 2 * FIRST_REST_SECONDS
+    breakers.note("a", ALIVE)
+    assert breakers.waking() == []
+
+
+@pytest.mark.parametrize("error", [SendError.SSRF_BLOCKED, SendError.SIGNING, SendError.NEVER_ENDED])
+def test_what_is_no_fault_of_the_host_does_not_count(error: SendError) -> None:
+    breakers = Breakers(Clock())
+    for _ in range(3 * FAILURES):
+        breakers.note("a", Outcome(error=error))
+    assert breakers.resting() == []
