@@ -34,8 +34,11 @@ def back_up(world: World) -> Path:
 
 
 def restore(world: World, backup: Path) -> None:
-    """Let the server die, and put the backup in the place of its files; start its clients anew, but the worker."""
-    for name, how in (("worker", signal.SIGKILL), ("postgres", signal.SIGQUIT)):
+    """Let the server die, and put the backup in the place of its files; start its clients anew, but the worker.
+
+    The daemon goes first: a tick that began before would write its cursor into the restored database.
+    """
+    for name, how in (("worker", signal.SIGKILL), ("daemon", signal.SIGKILL), ("postgres", signal.SIGQUIT)):
         world.stack.kill(name, how)
         world.stack.wait_dead(name, 30)
     data = backup.parent / "data"
