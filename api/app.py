@@ -15,9 +15,9 @@ from control.accepting.inputs import InputCheck
 from control.log.direct_records import tell_unknown_tenants
 from control.processes import RunReader
 from control.snapshots import CommitReader
-from resources.dagster_runs import DagsterRuns
+from resources.dagster.runs import DagsterRuns
 from resources.database import Database
-from resources.lake import S3Lake
+from resources.lake.store import S3Lake
 from resources.settings import ControlSettings, control_settings
 from resources.structured_logs import log_as_json
 

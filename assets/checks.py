@@ -1,4 +1,4 @@
-"""What an action promises of its output: each check knows its columns and its spelling; ``audit.py`` measures.
+"""What an action promises of its output: each check knows its columns and its spelling; ``running/audit.py`` measures.
 
 A null breaks ``not_null`` alone: to every other check of values it is no value, as in SQL's own CHECK.
 """
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from assets.errors import ActionContractError
-from assets.schema import Schema
-from assets.values import RANGED, Value, fit, is_number, spelled
+from assets.tables.schema import Schema
+from assets.tables.values import RANGED, Value, fit, is_number, spelled
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from assets.verify import verify
+from assets.snapshots.verify import verify
 from contracts.commit import Commit
 from contracts.identity import Coordinate
 from contracts.storage import CorruptSnapshotError, committed_at_key, retired_at_key, token_at_key
 from contracts.tombstone import Tombstone
-from resources.file_lake import FileLake
-from resources.lake import Lake, S3Lake
+from resources.lake.folder import FileLake
+from resources.lake.store import Lake, S3Lake
 from resources.settings import lake_settings
 
 _PRIVATE = "_lakemill/"

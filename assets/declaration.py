@@ -25,7 +25,7 @@ from assets.checks import (
     validate,
 )
 from assets.errors import ActionContractError
-from assets.schema import Schema
+from assets.tables.schema import Schema
 from contracts.identity import safe_name
 from contracts.reports import MOST_WEIGHT
 from contracts.sources import SourceParams

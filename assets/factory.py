@@ -53,7 +53,7 @@ def build_asset(action: Action) -> AssetsDefinition:
         required_resource_keys=RESOURCES,
     )
     def compute(context: AssetExecutionContext) -> Iterator[MaterializeResult[None] | AssetCheckResult]:
-        from assets.execution import execute  # noqa: PLC0415 - the code location loads without boto3, httpx, pyarrow
+        from assets.running.execution import execute  # noqa: PLC0415 - the code location loads without boto3, httpx, pyarrow
 
         yield from execute(action, context)
 

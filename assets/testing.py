@@ -15,8 +15,8 @@ from pyspark.sql.types import StructType
 
 from assets.declaration import Action, Landing
 from assets.registry import registry
-from assets.schema import Schema
-from assets.transform import parse_params, transform
+from assets.running.transform import parse_params, transform
+from assets.tables.schema import Schema
 
 Row = Mapping[str, Any]
 

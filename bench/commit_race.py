@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from bench.report import SHORT, Report
 from bench.stacks import bench_store
 from cli.doctor.racing import race
-from resources.lake import S3Lake
+from resources.lake.store import S3Lake
 
 WRITERS, ROUNDS, SHORT_ROUNDS = 64, 200, 5
 

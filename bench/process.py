@@ -13,7 +13,7 @@ from bench.stacks import BenchStack, bench_stack
 from cli.client import ApiClient
 from cli.demo.landing import Landed, land_flights
 from cli.demo.receiver import CallbackReceiver
-from resources.lake import S3Lake
+from resources.lake.store import S3Lake
 
 PROCESSES = 5
 

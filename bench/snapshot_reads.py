@@ -17,12 +17,12 @@ from threading import Event, Lock, Thread
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from assets.snapshots import find_snapshot
+from assets.snapshots.reader import find_snapshot
 from bench.report import SHORT, Report
 from bench.snapshot_writer import FILES, ROWS, place, write
 from bench.stacks import bench_store
 from contracts.identity import Coordinate
-from resources.lake import Lake, S3Lake
+from resources.lake.store import Lake, S3Lake
 from resources.settings import LakeSettings
 
 READS, SHORT_READS = 100_000, 500

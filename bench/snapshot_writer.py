@@ -11,13 +11,13 @@ import pyarrow as pa
 
 from assets.declaration import Action, action
 from assets.errors import AlreadyPublishedError
-from assets.runner import run_operator
-from assets.sources import Sources
-from assets.task import Tools
+from assets.reading.sources import Sources
+from assets.running.runner import run_operator
+from assets.running.task import Tools
 from bench.kills.location import LakeSession
 from contracts.identity import Coordinate
 from contracts.messages import Profile
-from resources.lake import S3Lake
+from resources.lake.store import S3Lake
 from resources.settings import LakeSettings
 from tests.arrow_session import ArrowFrame, ArrowSessions, arrow_schema
 from tests.control_plane import FakeControlPlane

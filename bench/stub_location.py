@@ -18,7 +18,7 @@ from assets.registry import registry
 from bench.stub_runs import ACTION, StubRuns
 from orchestration.jobs import job_of
 from orchestration.k8s import run_tags
-from resources.dagster_resources import RESOURCES
+from resources.dagster.resources import RESOURCES
 from sensors.process_requests import process_requests_sensor
 
 _action = registry()[ACTION]

@@ -10,18 +10,18 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
-from assets.publication import Publisher
 from assets.registry import registry
-from assets.snapshots import Snapshot, find_snapshot
-from assets.task import Published
+from assets.running.publication import Publisher
+from assets.running.task import Published
+from assets.snapshots.reader import Snapshot, find_snapshot
 from contracts.commit import Commit, Provenance
 from contracts.cursor import Cursor
 from contracts.identity import Coordinate, new_token
 from contracts.intake import IntakeRequest
 from contracts.reports import Event, Member, Report
 from resources.control_plane import ControlPlane, HttpControlPlane
-from resources.kafka_log import KafkaRecordLog
-from resources.lake import Lake, S3Lake
+from resources.kafka.log import KafkaRecordLog
+from resources.lake.store import Lake, S3Lake
 from resources.settings import compute_settings
 
 ACTION = "ingest_orders"
@@ -29,7 +29,7 @@ _AT_ONCE = 4
 
 
 class StubRuns:
-    """What a run of ``ACTION`` asks, tells and commits (``assets/runner.py``), without Spark and without data files."""
+    """A run of ``ACTION`` without Spark and data files: what it asks, tells and commits (``assets/running``)."""
 
     def __init__(self, control: ControlPlane, lake: Lake, permit_seconds: int) -> None:
         self._control = control

@@ -11,9 +11,9 @@ from control.callbacks.rows import Room, claim
 from control.reconciling.reconciler import Reconciler
 from control.releasing.release import release_once
 from control.retention import Pruner
-from resources.dagster_graphql import DagsterGraphQL
+from resources.dagster.graphql import DagsterGraphQL
 from resources.database import Database
-from resources.lake import S3Lake
+from resources.lake.store import S3Lake
 from resources.log import OutgoingRecord
 from resources.settings import ControlSettings
 

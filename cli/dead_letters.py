@@ -136,7 +136,7 @@ def redrive(
 async def _redrive(db: "Database", settings: "ControlSettings", places: Iterable[LogPosition]) -> "list[Redriven]":
     from control.accepting.inputs import InputCheck
     from control.log.redriving import Redriver
-    from resources.lake import S3Lake
+    from resources.lake.store import S3Lake
 
     inputs = InputCheck(db, S3Lake(settings, settings.lake_bucket))
     redriver = Redriver(db, inputs, settings, administrator())

@@ -25,7 +25,7 @@ def ensure(
     """Create the topics that are missing; say what an existing one of the log lacks. None is ever changed."""
     from pydantic import ValidationError
 
-    from resources.kafka_admin import ensure_direct_topics, ensure_topic
+    from resources.kafka.admin import ensure_direct_topics, ensure_topic
     from resources.settings import kafka_settings
 
     try:

@@ -23,7 +23,7 @@ def land(
     """Deliver raw files to the landing bucket, where an ingest action reads them."""
     from contracts.identity import Coordinate
     from contracts.storage import landing_prefix
-    from resources.lake import S3Lake
+    from resources.lake.store import S3Lake
     from resources.settings import lake_settings
 
     try:

@@ -25,7 +25,7 @@ from control.snapshots import CommitReader, Published, coordinate_of, read_commi
 from control.tables import process_events, processes, tenants
 from control.transitions import lock, move, next_attempt, note
 from resources.database import Database
-from resources.lake import LakeError
+from resources.lake.store import LakeError
 from resources.settings import ControlSettings
 
 log = structlog.get_logger(__name__)

@@ -26,7 +26,7 @@ from control.releasing.blocking import blocked_by
 from control.tables import deliveries, process_events, processes
 from control.tenancy.ownership import own_process
 from control.timeline import timeline
-from resources.dagster_runs import DagsterRunsUnavailableError
+from resources.dagster.runs import DagsterRunsUnavailableError
 from resources.database import Database
 from resources.settings import ControlSettings
 
@@ -45,7 +45,7 @@ _SUMMARY = tuple(
 
 
 class RunReader(Protocol):
-    """Reads Dagster's storage; ``resources.dagster_runs.DagsterRuns`` is one."""
+    """Reads Dagster's storage; ``resources.dagster.runs.DagsterRuns`` is one."""
 
     async def run_of_launch(self, launch_id: UUID) -> RunStatus | None:
         """Return the run of a launch, or None. Raises DagsterRunsUnavailableError."""

@@ -26,7 +26,7 @@ from control.snapshots import CommitReader, coordinate_of, known, read_commit, r
 from control.tables import launches, processes
 from control.transitions import lock, move, note
 from resources.database import Database
-from resources.lake import LakeError
+from resources.lake.store import LakeError
 from resources.settings import ControlSettings
 
 log = structlog.get_logger(__name__)

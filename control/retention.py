@@ -29,8 +29,8 @@ from control.tables import (
     processes,
     subscribers,
 )
-from resources.dagster_graphql import DagsterGraphQLError, DagsterRefusedError
-from resources.dagster_runs import DagsterRunsUnavailableError, RunState
+from resources.dagster.graphql import DagsterGraphQLError, DagsterRefusedError
+from resources.dagster.runs import DagsterRunsUnavailableError, RunState
 from resources.database import Database
 from resources.settings import ControlSettings
 
@@ -44,7 +44,7 @@ _CHILDREN = (process_events, launches, deliveries, subscribers, outbox)
 
 
 class LaunchedRuns(Protocol):
-    """``resources.dagster_runs.DagsterRuns`` is one."""
+    """``resources.dagster.runs.DagsterRuns`` is one."""
 
     async def runs_of_launches(self, launch_ids: Collection[UUID]) -> dict[UUID, RunStatus]:
         """Return the runs of those launches that have one. Raises DagsterRunsUnavailableError."""
@@ -52,7 +52,7 @@ class LaunchedRuns(Protocol):
 
 
 class RunDeleter(EventReporter, Protocol):
-    """``resources.dagster_graphql.DagsterGraphQL`` is one."""
+    """``resources.dagster.graphql.DagsterGraphQL`` is one."""
 
     async def delete_run(self, run_id: str) -> None:
         """Let Dagster forget a run with its events. Raises DagsterGraphQLError."""

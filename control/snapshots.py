@@ -18,7 +18,7 @@ from contracts.problems import ProblemError
 from contracts.storage import commit_key, dataset_prefix
 from control.schema import Row
 from control.tables import snapshots
-from resources.lake import LakeUnavailableError
+from resources.lake.store import LakeUnavailableError
 
 READ_SECONDS = 10.0
 """How long one look at the lake is waited for. The client's own patience is minutes, too long for a loop or a call."""
@@ -28,7 +28,7 @@ _CONTENT = ("tenant_id", "process_id", "token", "artifact", "committed_at")
 
 
 class CommitReader(Protocol):
-    """The two things the control plane asks of the lake; ``resources.lake.Lake`` is one."""
+    """The two things the control plane asks of the lake; ``resources.lake.store.Lake`` is one."""
 
     def get(self, key: str) -> bytes | None:
         """Return the object, or None when there is none. Raises LakeError when the store does not answer."""

@@ -25,14 +25,14 @@ from control.releasing.release import release_once
 from control.releasing.watch import ReleaseWatch
 from control.retention import Pruner, RunDeleter
 from control.snapshots import CommitReader
-from resources.callback_sender import GuardedSender
-from resources.dagster_graphql import DagsterGraphQL
-from resources.dagster_runs import DagsterRuns, DagsterRunsUnavailableError
+from resources.callbacks.networks import parse_networks
+from resources.callbacks.sender import GuardedSender
+from resources.dagster.graphql import DagsterGraphQL
+from resources.dagster.runs import DagsterRuns, DagsterRunsUnavailableError
 from resources.database import Database
-from resources.kafka import KafkaRelay
-from resources.lake import S3Lake
+from resources.kafka.client import KafkaRelay
+from resources.lake.store import S3Lake
 from resources.log import Relay
-from resources.networks import parse_networks
 from resources.settings import ControlSettings, control_settings
 from resources.structured_logs import log_as_json
 

@@ -14,7 +14,7 @@ from orchestration.k8s import run_tags
 from orchestration.schedule_file import Schedule, load_schedules
 from orchestration.schedules import schedule_of
 from orchestration.spark import spark
-from resources.dagster_resources import RESOURCES
+from resources.dagster.resources import RESOURCES
 from sensors.delist_partitions import delist_partitions_sensor
 from sensors.process_requests import process_requests_sensor
 

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import structlog
 
 from assets.errors import PodsFailedError
-from assets.pod_failures import reason_of_error, reason_of_job, reason_of_pod, reason_of_pods, reason_of_silence
+from assets.running.pod_failures import reason_of_error, reason_of_job, reason_of_pod, reason_of_pods, reason_of_silence
 from contracts.messages import Profile
 from contracts.reasons import Reason, ReasonCode
 from orchestration.executor_watch import ExecutorWatch, registered
 from orchestration.k8s import BLOCK_MANAGER_PORT, DRIVER_PORT, executor_pod, spark_settings
-from resources.cluster import Cluster, ClusterError, Pod
-from resources.kubernetes_cluster import KubernetesCluster
+from resources.cluster.kubernetes import KubernetesCluster
+from resources.cluster.port import Cluster, ClusterError, Pod
 from resources.settings import ComputeSettings
-from resources.spark_storage import SparkUnavailableError
+from resources.spark.storage import SparkUnavailableError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -42,7 +42,7 @@ class PodExecutors:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def settings(self, profile: Profile) -> dict[str, str]:
-        """See resources.spark.Executors.
+        """See resources.spark.session.Executors.
 
         Raises SparkUnavailableError outside a pod, PodsFailedError when the cluster does not tell.
         """
@@ -57,7 +57,7 @@ class PodExecutors:
 
     @contextmanager
     def attached(self, session: "SparkSession", profile: Profile) -> Iterator[None]:
-        """See resources.spark.Executors: waits for all of them, but no longer than until the first one is late.
+        """See resources.spark.session.Executors: waits for all of them, but no longer than until the first one is late.
 
         Raises PodsFailedError when not even one came, or when there has been none for as long later on. With fewer
         than wanted the work begins, and goes on.
@@ -81,7 +81,7 @@ class PodExecutors:
             self.sleep(_POLL_SECONDS)
 
     def interruption(self) -> Reason | None:
-        """See resources.spark.Executors."""
+        """See resources.spark.session.Executors."""
         try:
             own = self.cluster.pod(self.process.pod_name) if self.process.pod_name else None
             if own is None:

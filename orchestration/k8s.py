@@ -11,7 +11,7 @@ import yaml
 
 from contracts.messages import Profile
 from contracts.reports import MAX_RUN_SECONDS
-from resources.cluster import Pod
+from resources.cluster.port import Pod
 from resources.settings import ComputeSettings
 
 CONFIG_TAG = "dagster-k8s/config"

@@ -21,7 +21,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from urllib3.exceptions import HTTPError
 
 from assets.partitions import LAUNCH_TAG
-from assets.pod_failures import (
+from assets.profiles import load_images
+from assets.running.pod_failures import (
     reason_of_absence,
     reason_of_complaints,
     reason_of_error,
@@ -30,15 +31,14 @@ from assets.pod_failures import (
     reason_of_refusal,
     reason_of_silence,
 )
-from assets.profiles import load_images
 from contracts.problems import LakemillError
 from contracts.reasons import Reason, ReasonCode
 from contracts.reports import Event, Report
 from orchestration.start_watch import StartWatch
-from resources.cluster import Cluster, ClusterError, Pod
+from resources.cluster.api import answering, cluster_error, connect
+from resources.cluster.kubernetes import KubernetesCluster
+from resources.cluster.port import Cluster, ClusterError, Pod
 from resources.control_plane import AttemptSupersededError, ControlPlane, ControlPlaneError, HttpControlPlane
-from resources.kubernetes_api import answering, cluster_error, connect
-from resources.kubernetes_cluster import KubernetesCluster
 from resources.settings import compute_settings
 
 log = structlog.get_logger(__name__)

@@ -15,10 +15,10 @@ from pydantic import SecretStr
 from contracts.messages import Profile
 from contracts.problems import LakemillError
 from orchestration.k8s import run_tags, spark_settings
-from resources.cluster import Pod
+from resources.cluster.port import Pod
 from resources.settings import ComputeSettings
-from resources.spark import spark_config
-from resources.spark_storage import access_settings
+from resources.spark.session import spark_config
+from resources.spark.storage import access_settings
 
 _RUN_ID = "00000000-0000-0000-0000-000000000000"
 _POD_NAME = f"dagster-run-{_RUN_ID}-xxxxx"

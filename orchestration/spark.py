@@ -8,14 +8,14 @@ from dagster import resource
 from resources.settings import compute_settings
 
 if TYPE_CHECKING:
-    from resources.spark import SparkSessions
+    from resources.spark.session import SparkSessions
 
 
 @resource(description="Spark for one run: its JVM starts when the run asks for it and stops with the run.")
 def spark() -> Iterator["SparkSessions"]:
     """Yield the sessions; close them when the run ends, however it ends."""
     from orchestration.executors import pod_executors  # noqa: PLC0415 - the code location loads no client of a run
-    from resources.spark import SparkSessions  # noqa: PLC0415
+    from resources.spark.session import SparkSessions  # noqa: PLC0415
 
     settings = compute_settings()
     sessions = SparkSessions(settings, start=_start_session, executors=pod_executors(settings))

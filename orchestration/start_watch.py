@@ -11,9 +11,9 @@ from threading import Lock, Thread
 import structlog
 from dagster import DagsterRun
 
-from assets.pod_failures import reason_of_complaints, reason_of_pods
+from assets.running.pod_failures import reason_of_complaints, reason_of_pods
 from contracts.reasons import Reason, ReasonCode
-from resources.cluster import Cluster, ClusterError
+from resources.cluster.port import Cluster, ClusterError
 
 log = structlog.get_logger(__name__)
 

@@ -1,4 +1,4 @@
-"""The log between the planes as two ports, without a client: ``kafka`` writes, ``kafka_log`` reads.
+"""The log between the planes as two ports, without a client: ``kafka/client.py`` writes, ``kafka/log.py`` reads.
 
 LakemillError
 └── RecordLogError        the log cannot be read now; the same call may succeed later

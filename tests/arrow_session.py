@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from assets.schema import Schema
+from assets.tables.schema import Schema
 from contracts.messages import Profile
 from contracts.reasons import Reason
 
@@ -55,7 +55,7 @@ class ArrowFrame:
         return _Writer(self)
 
     def where(self, condition: str) -> Self:
-        assert condition.endswith(" >= 0")  # true for every row: see assets/deliveries.py
+        assert condition.endswith(" >= 0")  # true for every row: see assets/reading/deliveries.py
         return self
 
     def selectExpr(self, *aggregates: str) -> "_Row":  # noqa: N802 - Spark's name

@@ -9,8 +9,8 @@ from pydantic import SecretStr
 
 from cli.doctor.cluster import rbac_table
 from cli.doctor.site import Options, Site
-from resources.cluster import ImpersonationError
-from resources.cluster_review import Access, PodEnd, PodModel, ShortPod
+from resources.cluster.port import ImpersonationError
+from resources.cluster.review import Access, PodEnd, PodModel, ShortPod
 from resources.settings import ComputeSettings
 
 ADMIN = "kubernetes-admin"

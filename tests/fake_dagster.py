@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from contracts.messages import RunStatus
-from resources.dagster_graphql import DagsterGraphQLError
-from resources.dagster_runs import OVER, DagsterRunsUnavailableError, RunState
+from resources.dagster.graphql import DagsterGraphQLError
+from resources.dagster.runs import OVER, DagsterRunsUnavailableError, RunState
 
 _DEAD = {RunState.FAILURE, RunState.CANCELED}
 _NOT_BEGUN = {RunState.NOT_STARTED, RunState.QUEUED, RunState.STARTING}

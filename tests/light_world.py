@@ -17,7 +17,7 @@ from cli.client import ApiClient
 from cli.demo.receiver import CallbackReceiver
 from contracts.identity import Coordinate
 from contracts.storage import landing_prefix
-from resources.lake import S3Lake
+from resources.lake.store import S3Lake
 from tests.e2e.world import World, wait_for
 
 RECONCILE_SECONDS = 5.0

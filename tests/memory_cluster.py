@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from resources.cluster import ClusterRefusedError, ClusterUnavailableError, Job, Pod
+from resources.cluster.port import ClusterRefusedError, ClusterUnavailableError, Job, Pod
 
 QUOTA = "exceeded quota: small, requested: pods=1, used: pods=0, limited: pods=0"
 

@@ -8,14 +8,14 @@ from uuid import uuid4
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from assets.committer import data_files
-from assets.footers import read_footers
-from assets.schema import Schema
-from assets.snapshots import Snapshot, open_snapshot
+from assets.running.committer import data_files
+from assets.snapshots.reader import Snapshot, open_snapshot
+from assets.tables.footers import read_footers
+from assets.tables.schema import Schema
 from contracts.commit import Commit, Provenance
 from contracts.identity import Coordinate, new_token
 from contracts.storage import commit_key, token_prefix
-from resources.lake import Lake, PutOutcome
+from resources.lake.store import Lake, PutOutcome
 
 DIGEST = "ab" * 32
 

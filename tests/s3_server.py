@@ -22,7 +22,7 @@ import stamina
 from pydantic import SecretStr
 
 from deploy.local.ports import HOST, PortBlock, find_base_port
-from resources.lake_admin import ensure_buckets
+from resources.lake.admin import ensure_buckets
 from resources.settings import LakeSettings
 from tests.certificates import Authority
 

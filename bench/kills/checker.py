@@ -12,7 +12,7 @@ from contracts.callbacks import webhook_id
 from contracts.identity import Coordinate
 from contracts.states import State
 from contracts.storage import commit_key
-from resources.dagster_runs import OVER
+from resources.dagster.runs import OVER
 
 _DELIVERED = "delivered"
 

@@ -16,8 +16,8 @@ from dagster import resource
 from assets.profiles import load_images, load_profiles
 from assets.registry import Registry, discover
 from orchestration.definitions import build
-from resources.dagster_resources import RESOURCES
-from resources.lake import Lake, ObjectMissingError, S3Lake
+from resources.dagster.resources import RESOURCES
+from resources.lake.store import Lake, ObjectMissingError, S3Lake
 from resources.settings import compute_settings
 from tests.arrow_session import ArrowSession, ArrowSessions, magic_write
 

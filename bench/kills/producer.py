@@ -14,7 +14,7 @@ from bench.kills.history import Answer, History
 from contracts.identity import Coordinate
 from contracts.states import State
 from contracts.storage import landing_prefix
-from resources.lake import S3Lake
+from resources.lake.store import S3Lake
 
 ROWS = b"number,word\n1,one\n2,two\n3,three\n"
 VERSION = "v1"

@@ -13,7 +13,7 @@ from contracts.commit import Commit
 from contracts.identity import Coordinate
 from contracts.storage import token_prefix
 from resources.database import Database
-from resources.lake import Lake
+from resources.lake.store import Lake
 
 Rows = list[dict[str, Any]]
 

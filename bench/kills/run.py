@@ -20,7 +20,7 @@ from bench.kills.records import Recorder
 from bench.kills.stack import light_stack
 from bench.stacks import BenchStack
 from deploy.local.errors import StackError
-from resources.lake import S3Lake
+from resources.lake.store import S3Lake
 from resources.settings import ControlSettings
 
 RATE = 0.2

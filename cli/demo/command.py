@@ -19,7 +19,7 @@ from contracts.tenancy import DEFAULT_TENANT, Scope
 from control.callbacks import webhook_secrets
 from control.tenancy import keys
 from resources.database import Database
-from resources.lake import S3Lake
+from resources.lake.store import S3Lake
 from resources.settings import ControlSettings
 
 SHOWN = {

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from contracts.identity import Coordinate
 from contracts.storage import landing_prefix
-from resources.lake import Lake
+from resources.lake.store import Lake
 
 DEMO_CARRIERS = ("B6", "DL", "EV", "UA")
 DEMO_MONTHS = (1, 2, 3)

@@ -8,13 +8,13 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from assets.verify import verify
+from assets.snapshots.verify import verify
 from cli.client import ApiClient
 from cli.demo.pipeline import Step
 from contracts.identity import Coordinate
 from contracts.states import State
 from contracts.storage import dataset_prefix
-from resources.lake import Lake
+from resources.lake.store import Lake
 from resources.settings import LakeSettings
 
 SHOWN_ROWS = 6

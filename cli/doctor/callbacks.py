@@ -11,12 +11,12 @@ from uuid import uuid4
 from cli.doctor.check import Check, Group, Result, failed, passed, warned
 from cli.doctor.site import NotConfiguredError, Site
 from contracts.tenancy import DEFAULT_TENANT
-from resources.callbacks import allowed_to_connect, check_callback_url
-from resources.networks import Network, parse_networks
-from resources.resolver import SystemResolver
+from resources.callbacks.addresses import allowed_to_connect, check_callback_url
+from resources.callbacks.networks import Network, parse_networks
+from resources.callbacks.resolver import SystemResolver
 
 if TYPE_CHECKING:
-    from resources.callback_probe import Sighting
+    from resources.callbacks.probe import Sighting
 
 DAYS_LEFT = 14
 SLOW_SECONDS = 5.0
@@ -116,7 +116,7 @@ def _another_secret() -> str:
 def _send(site: Site, url: str, message: str, secret: str) -> "Sighting":
     allow, outside = _allow(site), site.outside
     from control.callbacks.sending import signed_headers
-    from resources.callback_probe import CallbackProbe
+    from resources.callbacks.probe import CallbackProbe
 
     now = datetime.now(UTC)
     body = json.dumps({"type": TYPE, "timestamp": now.isoformat(), "data": {"message": message}})

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from cli.doctor.check import Check, Group, Result, failed, passed, skipped
 from cli.doctor.site import RBAC, NotConfiguredError, Site
-from resources.cluster import ImpersonationError
-from resources.cluster_review import Access, ClusterReview
+from resources.cluster.port import ImpersonationError
+from resources.cluster.review import Access, ClusterReview
 
 DEFAULT_RELEASE = "lakemill"
 ACCOUNTS = ("launcher", "webserver", "run", "control", "executor", "code")

@@ -9,7 +9,7 @@ from cli.doctor.site import Site
 from cli.doctor.storage import reached
 from contracts.storage import STORAGE_CONTRACT_VERSION
 from contracts.strict_json import loads
-from resources.lake import S3Lake
+from resources.lake.store import S3Lake
 
 MAX_KEYS = 20_000
 MAX_COMMITS = 100

@@ -11,7 +11,7 @@ from cli.doctor.site import Site
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from resources.kafka_probe import KafkaAnswers
+    from resources.kafka.probe import KafkaAnswers
 
 
 def _topics(site: Site, kafka: "KafkaAnswers") -> Result:
@@ -24,7 +24,7 @@ def _topics(site: Site, kafka: "KafkaAnswers") -> Result:
 
 
 def _lacks(site: Site, kafka: "KafkaAnswers", name: str) -> Iterator[str]:
-    from resources.kafka_probe import KafkaProbeError, SettingsHiddenError
+    from resources.kafka.probe import KafkaProbeError, SettingsHiddenError
 
     try:
         found = kafka.topic(name)

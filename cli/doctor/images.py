@@ -9,7 +9,7 @@ from cli.doctor import facts
 from cli.doctor.check import Check, Group, Result, Status, failed, passed, skipped, warned
 from cli.doctor.cluster import own_account, release_of
 from cli.doctor.site import JARS_SUMS, NotConfiguredError, Site
-from resources.cluster_review import Access, PodEnd, ShortPod
+from resources.cluster.review import Access, PodEnd, ShortPod
 
 _PARTS = {"python": 2, "pyspark": None, "hadoop": None, "hadoop_aws": None, "java": 1}
 """Each part with how many numbers of its version must be equal; None is all of them."""

@@ -8,7 +8,7 @@ from cli.doctor.site import Site
 from cli.doctor.tls import tls_result
 
 if TYPE_CHECKING:
-    from resources.kafka_probe import KafkaAnswers
+    from resources.kafka.probe import KafkaAnswers
 
 WANTED_RETENTION_DAYS = 7
 _DAY_MS = 24 * 3600 * 1000
@@ -104,7 +104,7 @@ def connected(judge: Callable[[Site, "KafkaAnswers"], Result]) -> Callable[[Site
     """Return a check's ``run``: ``judge`` over one connection, which all checks of Kafka share."""
 
     def run(site: Site) -> Result:
-        from resources.kafka_probe import KafkaProbe, SettingsHiddenError
+        from resources.kafka.probe import KafkaProbe, SettingsHiddenError
 
         kafka = site.once("kafka", lambda: KafkaProbe(site.kafka), KafkaProbe.close)
         try:

@@ -117,7 +117,7 @@ def _clock(site: Site) -> Result:
 
 def _dagster_contract(site: Site) -> Result:
     url, ui_url = site.dagster_database_url, site.control.dagster_url
-    from resources.dagster_runs import DagsterRuns
+    from resources.dagster.runs import DagsterRuns
 
     async def check() -> None:
         runs = DagsterRuns(url, ui_url)

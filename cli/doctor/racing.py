@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
-from resources.lake import Lake, LakeUnavailableError, PutOutcome
+from resources.lake.store import Lake, LakeUnavailableError, PutOutcome
 
 _VALID_SECONDS = 60
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import uuid4
 
-from resources.lake import Lake, LakeAccessError, LakeError
+from resources.lake.store import Lake, LakeAccessError, LakeError
 
 ROOT = "_lakemill/doctor/"
 

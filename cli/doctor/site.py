@@ -14,14 +14,14 @@ from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings
 
 from contracts.problems import LakemillError
-from resources.cluster import ClusterAbsentError
-from resources.cluster_review import ClusterReview
+from resources.cluster.port import ClusterAbsentError
+from resources.cluster.review import ClusterReview
 from resources.settings import ComputeSettings, ControlSettings, KafkaSettings, LakeSettings
 
 if TYPE_CHECKING:
     from httpcore import AsyncNetworkBackend
 
-    from resources.resolver import Resolver
+    from resources.callbacks.resolver import Resolver
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 JARS_SUMS, RBAC = DEPLOY / "jars" / "SHA256SUMS", DEPLOY / "chart" / "rbac.yaml"
@@ -199,7 +199,7 @@ def _read(settings: type[_Settings]) -> _Settings | None:
 def _connect(namespace: str | None) -> ClusterReview:
     if find_spec("kubernetes") is None:
         raise NotConfiguredError("this image has no Kubernetes client; run it in the compute image")
-    from resources.kubernetes_review import KubernetesReview
+    from resources.cluster.kubernetes_review import KubernetesReview
 
     try:
         return KubernetesReview.connect(namespace)

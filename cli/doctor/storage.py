@@ -10,8 +10,8 @@ from cli.doctor.racing import race
 from cli.doctor.scratch import scratch
 from cli.doctor.site import Site
 from cli.doctor.tls import tls_result
-from resources.lake import LakeAccessError, PutOutcome, S3Lake
-from resources.lake_probe import PART_BYTES, LakeProbe, LifecycleRule, LifecycleUnsupportedError
+from resources.lake.probe import PART_BYTES, LakeProbe, LifecycleRule, LifecycleUnsupportedError
+from resources.lake.store import LakeAccessError, PutOutcome, S3Lake
 from resources.settings import LakeSettings
 
 SKEW_WARN_SECONDS, SKEW_FAIL_SECONDS = 2.0, 5.0

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from control.recovery.findings import Findings
     from control.recovery.retire import Retirer, Standing
     from resources.database import Database
-    from resources.lake import Lake
+    from resources.lake.store import Lake
     from resources.settings import ControlSettings
 
 

@@ -12,7 +12,7 @@ from cli.snapshots.running import AsJson, SomeEntity, on_both_planes, progress_b
 if TYPE_CHECKING:
     from control.recovery.gc import Collected
     from resources.database import Database
-    from resources.lake import Lake
+    from resources.lake.store import Lake
     from resources.settings import ControlSettings
 
 

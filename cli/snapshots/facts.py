@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from assets.published import Entry
-from assets.snapshots import Snapshot
+from assets.snapshots.published import Entry
+from assets.snapshots.reader import Snapshot
 from contracts.storage import SnapshotError
 from contracts.tombstone import Tombstone
 

@@ -21,10 +21,10 @@ from cli.snapshots.running import (
 )
 
 if TYPE_CHECKING:
-    from assets.comparing import CommitDifference, RowDifference
-    from assets.verify import VerifyReport
+    from assets.snapshots.comparing import CommitDifference, RowDifference
+    from assets.snapshots.verify import VerifyReport
     from contracts.identity import Coordinate
-    from resources.lake import Lake
+    from resources.lake.store import Lake
 
 
 def verify(
@@ -36,7 +36,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Prove that snapshots are what their commits say. Exit 4 when one is not, or when there is none."""
-    from assets.published import committed
+    from assets.snapshots.published import committed
 
     _needs_arrow()
     place = coordinate(entity_id, data_version, dataset) if data_version and dataset else None
@@ -68,8 +68,8 @@ def diff(
     as_json: AsJson = False,
 ) -> None:
     """Compare two versions of a dataset. Exit 4 when the data differ; where they come from may differ."""
-    from assets.comparing import compare_commits, compare_rows
-    from assets.snapshots import open_snapshot
+    from assets.snapshots.comparing import compare_commits, compare_rows
+    from assets.snapshots.reader import open_snapshot
 
     _needs_arrow()
     places = [coordinate(entity_id, version, dataset) for version in (old, new)]
@@ -95,7 +95,7 @@ def _needs_arrow() -> None:
 
 
 def _verified(lake: "Lake", places: "list[Coordinate]", deep: bool) -> "list[VerifyReport]":
-    from assets.verify import verify as prove
+    from assets.snapshots.verify import verify as prove
 
     reports = []
     with progress_bar() as progress:

@@ -23,8 +23,8 @@ from cli.snapshots.running import (
 )
 
 if TYPE_CHECKING:
-    from assets.published import Entry
-    from resources.lake import Lake
+    from assets.snapshots.published import Entry
+    from resources.lake.store import Lake
 
 _SomeDataset = Annotated[str | None, typer.Option("--dataset", help="Of this dataset only.")]
 _STATISTICS = ("column", "nulls", "minimum", "maximum")
@@ -45,7 +45,7 @@ def list_snapshots(
 
 def history(entity_id: EntityId, dataset: _SomeDataset = None, *, as_json: AsJson = False) -> None:
     """Tell in order of time what was published, and retired, of an entity. Exit 4 when something cannot be read."""
-    from assets.published import read_tombstones, retired
+    from assets.snapshots.published import read_tombstones, retired
 
     def work(lake: "Lake") -> "list[Entry]":
         gone = [place for place in retired(lake, entity_id) if dataset in (None, place.dataset)]
@@ -60,7 +60,7 @@ def history(entity_id: EntityId, dataset: _SomeDataset = None, *, as_json: AsJso
 
 def show(entity_id: EntityId, data_version: DataVersion, dataset: Dataset, *, as_json: AsJson = False) -> None:
     """Show one snapshot: schema, statistics, inputs, parameters, checks. Exit 4 when there is none to be read."""
-    from assets.snapshots import open_snapshot
+    from assets.snapshots.reader import open_snapshot
     from cli.snapshots.facts import code_of, print_fields, print_table, snapshot_facts
     from contracts.storage import SnapshotError
 
@@ -87,7 +87,7 @@ def show(entity_id: EntityId, data_version: DataVersion, dataset: Dataset, *, as
 
 
 def _published(lake: "Lake", entity_id: str | None, data_version: str | None, dataset: str | None) -> "list[Entry]":
-    from assets.published import committed, read_snapshots
+    from assets.snapshots.published import committed, read_snapshots
 
     listed = counted(committed(lake, entity_id, data_version), "listing the lake")
     places = [place for place in listed if dataset in (None, place.dataset)]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from resources.database import Database
-    from resources.lake import Lake
+    from resources.lake.store import Lake
     from resources.settings import ControlSettings
 
 EXIT_FOUND = 4
@@ -55,7 +55,7 @@ def on_lake(work: "Callable[[Lake], _Result]") -> _Result:
     """Return what ``work`` returns; it needs the lake's settings only."""
     from pydantic import ValidationError
 
-    from resources.lake import LakeError, S3Lake
+    from resources.lake.store import LakeError, S3Lake
     from resources.settings import lake_settings
 
     try:
@@ -70,7 +70,7 @@ def on_lake(work: "Callable[[Lake], _Result]") -> _Result:
 def on_both_planes(work: "Callable[[Database, Lake, ControlSettings], Awaitable[_Result]]") -> _Result:
     """Return what ``work`` returns; it needs the control plane's settings."""
     from resources.database import Database, DatabaseUnavailableError
-    from resources.lake import LakeError, S3Lake
+    from resources.lake.store import LakeError, S3Lake
 
     settings = configured()
 

@@ -21,7 +21,7 @@ from control.rules.sizing import Evidence
 from control.snapshots import CommitReader, Published, known, read_commit, record
 from control.tenancy.ownership import missing_input
 from resources.database import Database
-from resources.lake import LakeError
+from resources.lake.store import LakeError
 
 log = structlog.get_logger(__name__)
 

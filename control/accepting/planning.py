@@ -20,9 +20,9 @@ from control.actions import OFFER, Offer
 from control.recovery.state import recovering
 from control.rules.sizing import decide
 from control.tenancy.ownership import OWNERS, check_entities
-from resources.callbacks import CallbackForbiddenError, check_callback_url
+from resources.callbacks.addresses import CallbackForbiddenError, check_callback_url
+from resources.callbacks.networks import parse_networks
 from resources.database import Database
-from resources.networks import parse_networks
 from resources.settings import ControlSettings
 
 _LOOK_UP = OFFER.add_columns(OWNERS.label("owners"))

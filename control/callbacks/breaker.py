@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from resources.callback_sender import Outcome, SendError
+from resources.callbacks.sender import Outcome, SendError
 
 FAILURES = 5
 """In a row, until a host is left alone."""

@@ -30,7 +30,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from control.callbacks.schedule import DeliveryState, Verdict
 from control.tables import deliveries, process_events, processes, tenants
 from control.transitions import lock_all
-from resources.callback_sender import Outcome
+from resources.callbacks.sender import Outcome
 
 LEASE = timedelta(seconds=60)
 """Longer than a send takes, unless its name is still looked up; afterwards it is sent again."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from resources.callback_sender import Outcome
+from resources.callbacks.sender import Outcome
 
 _MINUTE, _HOUR = 60, 3600
 DELAYS_SECONDS = (

@@ -19,10 +19,10 @@ from control.callbacks.breaker import Breakers
 from control.callbacks.rows import Claimed, Room, Tried, claim, mark
 from control.callbacks.schedule import MAX_TRIES, DeliveryState, Verdict, judge
 from control.callbacks.webhook_secrets import active
-from resources.callback_sender import Outcome, SendError
+from resources.callbacks.resolver import CAPACITY
+from resources.callbacks.sender import Outcome, SendError
 from resources.database import Database
 from resources.faults import crash_point
-from resources.resolver import CAPACITY
 from resources.settings import ControlSettings
 
 PER_HOST = 16
@@ -32,7 +32,7 @@ _NEVER_ENDED = Outcome(error=SendError.NEVER_ENDED, detail="the last try was beg
 
 
 class Sender(Protocol):
-    """One POST; ``resources.callback_sender.GuardedSender`` is one."""
+    """One POST; ``resources.callbacks.sender.GuardedSender`` is one."""
 
     async def send(self, url: str, body: bytes, headers: dict[str, str]) -> Outcome:
         """Return what became of it. Never raises for what the receiver does."""

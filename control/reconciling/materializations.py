@@ -15,8 +15,8 @@ from contracts.messages import RunStatus
 from contracts.states import State
 from control.tables import launches, process_events, processes
 from control.transitions import note
-from resources.dagster_graphql import DagsterGraphQLError
-from resources.dagster_runs import DagsterRunsUnavailableError
+from resources.dagster.graphql import DagsterGraphQLError
+from resources.dagster.runs import DagsterRunsUnavailableError
 from resources.database import Database
 
 log = structlog.get_logger(__name__)
@@ -26,7 +26,7 @@ KIND = "materialization_reported"
 
 
 class DeadRuns(Protocol):
-    """``resources.dagster_runs.DagsterRuns`` is one."""
+    """``resources.dagster.runs.DagsterRuns`` is one."""
 
     async def dead_since(self, moment: datetime) -> list[tuple[UUID, RunStatus]]:
         """Return (launch, run) of what failed or was cancelled after ``moment``."""
@@ -34,7 +34,7 @@ class DeadRuns(Protocol):
 
 
 class EventReporter(Protocol):
-    """``resources.dagster_graphql.DagsterGraphQL`` is one."""
+    """``resources.dagster.graphql.DagsterGraphQL`` is one."""
 
     async def report_materialization(self, asset: str, partition_key: str, description: str) -> None:
         """Record a materialization of one partition. Raises DagsterGraphQLError."""

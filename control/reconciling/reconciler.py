@@ -38,9 +38,9 @@ from control.rules.reconciling import (
 from control.snapshots import CommitReader
 from control.tables import BACKLOG_SQL, BEGUN_SQL, launches, process_events, processes
 from control.transitions import lock, send_again
-from resources.dagster_runs import DagsterRunsUnavailableError
+from resources.dagster.runs import DagsterRunsUnavailableError
 from resources.database import Database
-from resources.lake import LakeError
+from resources.lake.store import LakeError
 from resources.settings import ControlSettings
 
 log = structlog.get_logger(__name__)
@@ -62,7 +62,7 @@ _LOOKED_AT = tuple(
 
 
 class Runs(Protocol):
-    """Dagster's runs; ``resources.dagster_runs.DagsterRuns`` is one."""
+    """Dagster's runs; ``resources.dagster.runs.DagsterRuns`` is one."""
 
     async def runs_of_launches(self, launch_ids: Collection[UUID]) -> dict[UUID, RunStatus]:
         """Return the runs of those launches that have one. Raises DagsterRunsUnavailableError."""

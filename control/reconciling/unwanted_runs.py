@@ -14,8 +14,8 @@ from sqlalchemy import Select, func, select
 from contracts.messages import RunStatus
 from contracts.states import ACTIVE
 from control.tables import ENDED_EARLY_SQL, launches, processes
-from resources.dagster_graphql import DagsterGraphQLError, DagsterRefusedError
-from resources.dagster_runs import OVER, DagsterRunsUnavailableError, RunState
+from resources.dagster.graphql import DagsterGraphQLError, DagsterRefusedError
+from resources.dagster.runs import OVER, DagsterRunsUnavailableError, RunState
 from resources.database import Database
 
 log = structlog.get_logger(__name__)
@@ -27,7 +27,7 @@ _LEFT_ALONE = OVER | {RunState.CANCELING}
 
 
 class LaunchedRuns(Protocol):
-    """``resources.dagster_runs.DagsterRuns`` is one."""
+    """``resources.dagster.runs.DagsterRuns`` is one."""
 
     async def runs_of_launches(self, launch_ids: Collection[UUID]) -> dict[UUID, RunStatus]:
         """Return the runs of those launches that have one. Raises DagsterRunsUnavailableError."""
@@ -35,7 +35,7 @@ class LaunchedRuns(Protocol):
 
 
 class RunEnder(Protocol):
-    """``resources.dagster_graphql.DagsterGraphQL`` is one."""
+    """``resources.dagster.graphql.DagsterGraphQL`` is one."""
 
     async def terminate(self, run_id: str) -> None:
         """Let Dagster end a run. Raises DagsterGraphQLError."""

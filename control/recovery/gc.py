@@ -29,7 +29,7 @@ from control.tables import processes
 from control.tenancy.admin_log import note_admin
 from resources.database import Database
 from resources.faults import crash_point
-from resources.lake import Lake, ObjectInfo
+from resources.lake.store import Lake, ObjectInfo
 from resources.settings import ControlSettings
 
 _CHUNK = 500

@@ -12,7 +12,7 @@ from contracts.tombstone import Tombstone
 from control.recovery.findings import Findings
 from control.recovery.tombstones import read_tombstone
 from control.snapshots import CommitReader, Published, read_commit
-from resources.lake import ObjectInfo
+from resources.lake.store import ObjectInfo
 
 LISTINGS_AT_ONCE = 8
 READS_AT_ONCE = 16
@@ -23,7 +23,7 @@ _Found = TypeVar("_Found")
 
 
 class ListedLake(CommitReader, Protocol):
-    """What a rebuild asks of the lake; ``resources.lake.Lake`` is one."""
+    """What a rebuild asks of the lake; ``resources.lake.store.Lake`` is one."""
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Yield every object below ``prefix``. Raises LakeError."""

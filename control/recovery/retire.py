@@ -33,7 +33,7 @@ from control.tables import ACTIVE_SQL, processes, snapshots
 from control.tenancy.admin_log import note_admin
 from resources.database import Database
 from resources.faults import crash_point
-from resources.lake import Lake
+from resources.lake.store import Lake
 from resources.settings import ControlSettings
 
 _CHUNK = 100

@@ -15,7 +15,7 @@ from contracts.messages import RunStatus
 from contracts.reasons import Reason, ReasonCode
 from contracts.states import State
 from control.schema import Row
-from resources.dagster_runs import OVER, RunState
+from resources.dagster.runs import OVER, RunState
 
 RESEND_SECONDS = (0, 30, 60, 120, 300, 600)
 """Before the first repetition of a lost record, the second, …; the last one repeats. An action that is not deployed

@@ -10,7 +10,7 @@ from contracts.direct_topics import parse_direct_topics
 from deploy.local.errors import ServerFailedError
 from deploy.local.server import STORAGE_WAVE, Server
 from deploy.local.site import CompleteFolder, Site
-from resources.kafka_admin import broker_answers, ensure_direct_topics, ensure_topic
+from resources.kafka.admin import broker_answers, ensure_direct_topics, ensure_topic
 from resources.settings import KafkaSettings
 
 _LOG_CONFIG = Path(__file__).parent / "kafka-log4j2.xml"

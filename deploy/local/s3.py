@@ -5,7 +5,7 @@ from pathlib import Path
 
 from deploy.local.server import STORAGE_WAVE, Server
 from deploy.local.site import Site
-from resources.lake_admin import ensure_buckets
+from resources.lake.admin import ensure_buckets
 
 BUCKETS = ("lake", "landing", "logs")
 _PORTS = {

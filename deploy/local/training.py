@@ -8,9 +8,9 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own custom
 
 from contracts.messages import Profile
-from resources.lake import S3Lake
+from resources.lake.store import S3Lake
 from resources.settings import compute_settings
-from resources.spark import SparkSessions
+from resources.spark.session import SparkSessions
 
 _CSV = "day,name,amount\n" + "".join(f"2013-01-{n % 28 + 1:02d},n{n % 7},{n}.5\n" for n in range(200))
 _SCHEMA = "day date, name string, amount double"

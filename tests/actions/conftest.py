@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from assets.testing import local_spark
-from resources.spark import stop_session
+from resources.spark.session import stop_session
 
 
 @pytest.fixture(scope="package", autouse=True)

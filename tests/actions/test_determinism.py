@@ -13,9 +13,9 @@ from pyspark.sql.types import StructType
 
 from assets.declaration import Action, Landing
 from assets.registry import registry
-from assets.schema import Schema
+from assets.running.transform import parse_params, transform
+from assets.tables.schema import Schema
 from assets.testing import local_spark
-from assets.transform import parse_params, transform
 
 ROWS = 400
 

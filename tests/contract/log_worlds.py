@@ -9,8 +9,8 @@ from uuid import uuid4
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 
 from contracts.intake import LogPosition
-from resources.kafka import KafkaRelay
-from resources.kafka_log import KafkaRecordLog
+from resources.kafka.client import KafkaRelay
+from resources.kafka.log import KafkaRecordLog
 from resources.log import RecordLog, Relay
 from resources.settings import KafkaSettings
 from tests.memory_log import MemoryLog

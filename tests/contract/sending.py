@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from ipaddress import ip_address
 from typing import Any
 
-from resources.callback_sender import GuardedSender, Outcome
-from resources.networks import Address, parse_networks
+from resources.callbacks.networks import Address, parse_networks
+from resources.callbacks.sender import GuardedSender, Outcome
 from tests.receiver import Answer, Receiver, receiver
 
 LOOPBACK = parse_networks(("127.0.0.0/8", "::1/128"))

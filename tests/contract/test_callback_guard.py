@@ -11,7 +11,7 @@ import httpcore
 import pytest
 from structlog.testing import capture_logs
 
-from resources.callback_sender import GuardedSender, Outcome, SendError
+from resources.callbacks.sender import GuardedSender, Outcome, SendError
 from tests.certificates import Authority
 from tests.contract.sending import HEADERS, LOOPBACK, NO_TRUST, Names, answered
 from tests.receiver import answering, receiver, silence

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from resources.callback_sender import GuardedSender, Outcome, SendError
+from resources.callbacks.sender import GuardedSender, Outcome, SendError
 from tests.contract.sending import HEADERS, LOOPBACK, Names, answered, post
 from tests.receiver import Answer, answering, dripping, hang_up, receiver, silence
 

@@ -14,8 +14,8 @@ from assets.errors import PodsFailedError
 from contracts.messages import Profile
 from contracts.reasons import ReasonCode
 from orchestration.executors import PodExecutors
-from resources.cluster import Cluster, ClusterRefusedError, Job, Pod
-from resources.kubernetes_cluster import KubernetesCluster
+from resources.cluster.kubernetes import KubernetesCluster
+from resources.cluster.port import Cluster, ClusterRefusedError, Job, Pod
 from resources.settings import ComputeSettings
 from tests.executor_count import EXECUTOR_TEMPLATE, ExecutorCount
 from tests.memory_cluster import MemoryCluster

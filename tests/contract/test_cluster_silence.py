@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from resources.cluster import ClusterUnavailableError
+from resources.cluster.port import ClusterUnavailableError
 from tests.memory_cluster import MemoryCluster
 from tests.test_architecture import ROOT
 
@@ -25,9 +25,9 @@ VERBS: dict[str, list[Any]] = {
 }
 ASK = """
 import json, sys, time
-from resources.cluster import ClusterError
-from resources.kubernetes_api import BoundedApiClient
-from resources.kubernetes_cluster import KubernetesCluster
+from resources.cluster.port import ClusterError
+from resources.cluster.api import BoundedApiClient
+from resources.cluster.kubernetes import KubernetesCluster
 BoundedApiClient.timeout = (0.3, 0.3)
 cluster, told = KubernetesCluster("nowhere"), {}
 for verb, arguments in json.loads(sys.argv[1]).items():
@@ -42,7 +42,7 @@ TERMINATE = """
 import os, time
 import dagster as dg
 from orchestration.launcher import LakemillRunLauncher
-from resources.kubernetes_api import BoundedApiClient
+from resources.cluster.api import BoundedApiClient
 BoundedApiClient.timeout = (0.3, 0.3)
 launcher = LakemillRunLauncher(
     service_account_name="run", instance_config_map="c", dagster_home="/", job_image="i",

@@ -12,7 +12,7 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import EmptyWorkspaceTarget
 from dagster_webserver.webserver import DagsterWebserver
 
-from resources.dagster_graphql import DagsterGraphQL, DagsterGraphQLError
+from resources.dagster.graphql import DagsterGraphQL, DagsterGraphQLError
 
 pytestmark = pytest.mark.anyio
 

@@ -11,8 +11,9 @@ from uuid import uuid4
 
 import pytest
 
-from resources.file_lake import FileLake
-from resources.lake import (
+from resources.lake.folder import FileLake
+from resources.lake.probe import LakeProbe
+from resources.lake.store import (
     Lake,
     LakeAccessError,
     LakeUnavailableError,
@@ -21,7 +22,6 @@ from resources.lake import (
     PutOutcome,
     S3Lake,
 )
-from resources.lake_probe import LakeProbe
 from resources.settings import LakeSettings
 from tests.s3_server import SECRET_KEY, lossy_proxy, s3_server, settings_for
 

@@ -5,7 +5,7 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 
-from resources.lake import LakeAccessError, LakeUnavailableError, PutOutcome, S3Lake
+from resources.lake.store import LakeAccessError, LakeUnavailableError, PutOutcome, S3Lake
 from tests.s3_server import http_server, settings_for
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from resources.lake import LakeUnavailableError, ObjectInfo, PutOutcome, S3Lake
-from resources.lake_probe import LakeProbe
+from resources.lake.probe import LakeProbe
+from resources.lake.store import LakeUnavailableError, ObjectInfo, PutOutcome, S3Lake
 from resources.settings import LakeSettings
 from tests.certificates import Authority
 from tests.s3_server import s3_server_behind_tls

@@ -9,8 +9,8 @@ import pytest
 
 from contracts.cursor import Cursor
 from contracts.intake import LogPosition, LogRecord
-from resources.kafka import KafkaRelay
-from resources.kafka_log import KafkaRecordLog
+from resources.kafka.client import KafkaRelay
+from resources.kafka.log import KafkaRecordLog
 from resources.log import OutgoingRecord, RecordLogError
 from resources.settings import KafkaSettings
 from tests.contract.log_worlds import MAX_VALUE, KafkaWorld, MemoryWorld, World, eventually, fresh_log

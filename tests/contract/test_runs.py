@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from contracts.messages import RunStatus
-from resources.dagster_runs import LAUNCH_TAG, OVER, DagsterRuns, DagsterRunsUnavailableError, RunState
+from resources.dagster.runs import LAUNCH_TAG, OVER, DagsterRuns, DagsterRunsUnavailableError, RunState
 from tests.fake_dagster import FakeRuns
 from tests.integration.postgres import BIN
 

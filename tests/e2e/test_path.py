@@ -6,7 +6,7 @@ import polars
 import pytest
 from deltalake.exceptions import CommitFailedError, DeltaError
 
-from assets.verify import verify
+from assets.snapshots.verify import verify
 from cli.client import ApiError
 from cli.demo.summary import read_by_foreigner
 from contracts.callbacks import Callback

@@ -8,7 +8,7 @@ from kafka.admin import KafkaAdminClient
 
 from contracts.messages import ProcessRequest, ReleaseRecord
 from contracts.states import State
-from resources.kafka_admin import ensure_topic
+from resources.kafka.admin import ensure_topic
 from tests.e2e.world import World, wait_for
 
 

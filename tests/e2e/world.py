@@ -21,7 +21,7 @@ from contracts.states import State
 from contracts.storage import commit_key, landing_prefix
 from deploy.local.stack import Stack
 from resources.database import Database
-from resources.lake import S3Lake
+from resources.lake.store import S3Lake
 from resources.settings import ControlSettings
 
 T = TypeVar("T")

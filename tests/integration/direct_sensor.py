@@ -8,7 +8,7 @@ from pathlib import Path
 
 from resources.control_plane import HttpControlPlane
 from resources.faults import crash_point
-from resources.kafka_log import KafkaRecordLog
+from resources.kafka.log import KafkaRecordLog
 from resources.log import RecordLog
 from resources.settings import ComputeSettings, compute_settings
 from sensors.process_requests import Memory, ProcessRequests

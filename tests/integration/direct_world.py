@@ -15,7 +15,7 @@ from control.log.tables import dead_letters
 from control.releasing.release import release_once
 from control.tenancy import tenants
 from resources.database import Database
-from resources.kafka import KafkaRelay
+from resources.kafka.client import KafkaRelay
 from resources.settings import ControlSettings
 from sensors.process_requests import ProcessRequests, Tick
 from tests.integration.control_plane import CATALOGUE

@@ -11,7 +11,7 @@ from contracts.commit import Commit, DataFile, Provenance
 from contracts.identity import Coordinate, new_token
 from contracts.storage import commit_key
 from contracts.tombstone import Tombstone
-from resources.lake import LakeUnavailableError, ObjectInfo
+from resources.lake.store import LakeUnavailableError, ObjectInfo
 
 DIGEST = "a" * 64
 

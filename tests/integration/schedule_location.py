@@ -27,7 +27,7 @@ from orchestration.definitions import build
 from orchestration.schedule_file import Schedule
 from orchestration.spark import spark
 from resources.backfills import Backfills
-from resources.dagster_resources import RESOURCES
+from resources.dagster.resources import RESOURCES
 from tests.fake_backfills import FakeBackfills
 
 MODULE = "tests.integration.schedule_location"  # not __name__: a daemon of its own process must find the same schedule

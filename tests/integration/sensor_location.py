@@ -26,7 +26,7 @@ from assets.profiles import load_images, load_profiles
 from assets.registry import registry
 from orchestration.definitions import build
 from orchestration.spark import spark
-from resources.dagster_resources import RESOURCES
+from resources.dagster.resources import RESOURCES
 from resources.log import RecordLog
 from resources.settings import ComputeSettings
 from tests.fake_intake import FakeControlPlane, launch_value

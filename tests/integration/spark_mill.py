@@ -10,13 +10,13 @@ from pyspark.sql import SparkSession
 
 from assets.declaration import Action, action
 from assets.profiles import load_profiles
-from assets.runner import Published, Tools, run_member
-from assets.sources import Sources
+from assets.reading.sources import Sources
+from assets.running.runner import Published, Tools, run_member
 from contracts.reasons import ReasonCode
 from contracts.reports import Member
-from resources.lake import S3Lake
+from resources.lake.store import S3Lake
 from resources.settings import STATE_DIR, ComputeSettings, LakeSettings
-from resources.spark import SparkSessions
+from resources.spark.session import SparkSessions
 from tests.control_plane import FakeControlPlane
 from tests.s3_server import ACCESS_KEY, SECRET_KEY
 

@@ -5,8 +5,8 @@ from uuid import UUID, uuid4
 
 from contracts.identity import Coordinate
 from contracts.storage import commit_key, token_prefix
-from resources.lake import ObjectInfo, PresignedPut, PutOutcome, S3Lake
-from resources.lake_admin import ensure_buckets
+from resources.lake.admin import ensure_buckets
+from resources.lake.store import ObjectInfo, PresignedPut, PutOutcome, S3Lake
 from resources.settings import LakeSettings
 from tests.integration.memory_lake import MemoryLake
 from tests.s3_server import ACCESS_KEY, SECRET_KEY

@@ -11,7 +11,7 @@ from api.app import create_app
 from contracts.messages import RunStatus
 from contracts.states import State
 from control.transitions import lock, move
-from resources.dagster_runs import DagsterRunsUnavailableError
+from resources.dagster.runs import DagsterRunsUnavailableError
 from tests.integration.control_plane import ControlPlane
 
 pytestmark = pytest.mark.anyio

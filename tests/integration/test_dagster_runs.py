@@ -14,7 +14,7 @@ from sqlalchemy import text
 from api.app import create_app
 from contracts.messages import RunStatus
 from control.worker import real_ports
-from resources.dagster_runs import LAUNCH_TAG, DagsterRuns, DagsterRunsUnavailableError, RunState
+from resources.dagster.runs import LAUNCH_TAG, DagsterRuns, DagsterRunsUnavailableError, RunState
 from resources.database import Database
 from resources.settings import ControlSettings
 from tests.integration.memory_lake import MemoryLake

@@ -24,8 +24,8 @@ from contracts.reports import Catalogue
 from control.log.tables import dead_letters
 from control.tables import process_events, processes
 from resources.control_plane import HttpControlPlane
-from resources.kafka_admin import ensure_direct_topics, ensure_topic
-from resources.kafka_log import KafkaRecordLog
+from resources.kafka.admin import ensure_direct_topics, ensure_topic
+from resources.kafka.log import KafkaRecordLog
 from resources.settings import ComputeSettings, ControlSettings
 from tests.integration.control_plane import CATALOGUE
 from tests.integration.direct_sensor import direct_sensor

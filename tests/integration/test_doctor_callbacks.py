@@ -20,8 +20,8 @@ from cli.doctor.check import Group, Result, Status
 from cli.doctor.site import Options, Outside, Site
 from contracts.tenancy import DEFAULT_TENANT
 from control.callbacks import webhook_secrets
+from resources.callbacks.networks import Address
 from resources.database import Database
-from resources.networks import Address
 from resources.settings import ControlSettings
 from tests.certificates import Authority
 from tests.doctor import ask, ask_group, proves

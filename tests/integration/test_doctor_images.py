@@ -11,7 +11,7 @@ from assets import profiles
 from cli.doctor import facts
 from cli.doctor.check import Group, Status
 from cli.doctor.images import spark_sums
-from resources.cluster_review import PodEnd
+from resources.cluster.review import PodEnd
 from tests.doctor import ask, ask_group, proves
 from tests.fake_cluster import FakeCluster, site
 

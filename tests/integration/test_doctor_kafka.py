@@ -19,7 +19,7 @@ from deploy.local.environment import inherited, java_home
 from deploy.local.kafka import KafkaNode
 from deploy.local.ports import PortBlock, find_base_port
 from deploy.local.site import Site as LocalSite
-from resources.kafka import connect
+from resources.kafka.client import connect
 from resources.settings import KafkaSettings
 from tests.doctor import ask, ask_group, proves
 from tests.kafka_server import JARS, kafka

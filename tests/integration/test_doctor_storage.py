@@ -13,7 +13,7 @@ from cli.doctor.site import Options, Site
 from contracts.commit import Commit, DataFile, Provenance
 from contracts.identity import Coordinate, new_token
 from contracts.storage import commit_key
-from resources.lake import S3Lake
+from resources.lake.store import S3Lake
 from resources.settings import LakeSettings
 from tests.doctor import ask, ask_group, proves
 from tests.s3_server import s3_server, settings_for

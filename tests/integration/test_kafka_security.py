@@ -14,9 +14,9 @@ from typer.testing import CliRunner, Result
 
 from cli.main import app
 from contracts.cursor import Cursor
-from resources.kafka import KafkaRelay, connect
-from resources.kafka_admin import TopicError, broker_answers, ensure_direct_topics, ensure_topic
-from resources.kafka_log import KafkaRecordLog
+from resources.kafka.admin import TopicError, broker_answers, ensure_direct_topics, ensure_topic
+from resources.kafka.client import KafkaRelay, connect
+from resources.kafka.log import KafkaRecordLog
 from resources.log import OutgoingRecord, RecordLogError
 from resources.settings import KafkaSettings, kafka_settings
 from tests.secure_kafka import PLAIN_PASSWORD, SCRAM_PASSWORD, SecureKafka, secure_kafka

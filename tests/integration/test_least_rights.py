@@ -31,9 +31,9 @@ from control.retention import Pruner
 from control.tables import processes
 from control.tenancy import keys, tenants
 from control.tenancy.admin_log import newest
-from resources.callback_sender import GuardedSender
+from resources.callbacks.networks import parse_networks
+from resources.callbacks.sender import GuardedSender
 from resources.database import Database
-from resources.networks import parse_networks
 from tests.fake_dagster import FakeGraphQL, FakeRuns
 from tests.integration.control_plane import TOPIC, TOPIC_ID, ControlPlane
 from tests.integration.memory_lake import place, tombstone

@@ -29,7 +29,7 @@ from control.releasing.release import RelayUnavailableError, release_once
 from control.reports import receive
 from control.snapshots import coordinate_of
 from control.tables import deliveries, launches, outbox, processes
-from resources.dagster_runs import RunState
+from resources.dagster.runs import RunState
 from resources.database import Database
 from resources.settings import ControlSettings
 from tests.fake_dagster import FakeRuns

@@ -13,7 +13,7 @@ from control.log.tables import dead_letters
 from control.retention import PROCESSES_AT_ONCE, Pruner
 from control.tables import deliveries, idempotency_keys, launches, process_events, processes, snapshots, subscribers
 from control.transitions import move
-from resources.dagster_runs import RunState
+from resources.dagster.runs import RunState
 from resources.database import Database
 from resources.settings import ControlSettings
 from tests.fake_dagster import FakeGraphQL, FakeRuns

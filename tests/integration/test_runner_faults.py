@@ -14,12 +14,12 @@ from uuid import uuid4
 import pytest
 
 from assets.declaration import Action, action, landing
-from assets.verify import verify
+from assets.snapshots.verify import verify
 from contracts.identity import Coordinate
 from contracts.reasons import ReasonCode
 from contracts.reports import Event
 from contracts.storage import commit_key
-from resources.s3_client import s3_client
+from resources.lake.s3 import s3_client
 from tests.control_plane import FakeControlPlane
 from tests.integration.spark_mill import Mill, table_of
 from tests.s3_server import RESET, LossyProxy, lossy_proxy, s3_server

@@ -16,7 +16,7 @@ from kafka import KafkaAdminClient, KafkaProducer
 from assets.partitions import DATA_VERSIONS, ENTITIES, LAUNCH_TAG
 from contracts.cursor import Cursor
 from deploy.local.site import ROOT
-from resources.kafka_log import KafkaRecordLog
+from resources.kafka.log import KafkaRecordLog
 from resources.settings import KafkaSettings
 from tests.fake_intake import launch_value
 from tests.integration.sensor_location import LAUNCH_ID, WORLD, change_state, dagster, newest_tick, stored_cursor, tick

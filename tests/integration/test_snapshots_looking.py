@@ -13,11 +13,11 @@ from uuid import uuid4
 import pyarrow as pa
 import pytest
 
-from assets.snapshots import Snapshot
-from assets.verify import verify
+from assets.snapshots.reader import Snapshot
+from assets.snapshots.verify import verify
 from contracts.identity import Coordinate
 from contracts.storage import commit_key, log_prefix, tombstone_key
-from resources.lake import S3Lake
+from resources.lake.store import S3Lake
 from resources.settings import LakeSettings
 from tests.integration.memory_lake import tombstone
 from tests.parquet_snapshots import parquet, publish

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from assets.runner import Published
+from assets.running.runner import Published
 from cli.doctor import storage
 from cli.doctor.check import Status
 from cli.doctor.running import run_checks
 from cli.doctor.site import Options, Site
 from contracts.identity import Coordinate
 from contracts.storage import commit_key, dataset_prefix, tombstone_key
-from resources.lake import LakeAccessError, PutOutcome, S3Lake
+from resources.lake.store import LakeAccessError, PutOutcome, S3Lake
 from tests.bucket_policy import ROLES, S3_TEMPLATE, actions_of, filled, is_allowed
 from tests.integration.role_store import ARNS, Store, delete, put, refused
 from tests.integration.spark_mill import Mill, table_of

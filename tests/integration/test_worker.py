@@ -22,9 +22,9 @@ from contracts.tenancy import DEFAULT_TENANT
 from control.tables import deliveries
 from control.transitions import move
 from control.worker import Ports, work
-from resources.callback_sender import GuardedSender
+from resources.callbacks.networks import parse_networks
+from resources.callbacks.sender import GuardedSender
 from resources.database import Database
-from resources.networks import parse_networks
 from resources.settings import ControlSettings
 from tests.fake_dagster import FakeGraphQL, FakeRuns
 from tests.integration.memory_lake import MemoryLake

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from control.releasing.release import record_of
-from resources.dagster_runs import RunState
+from resources.dagster.runs import RunState
 from tests.model.deployment import Deployment
 
 Accident = Callable[[Deployment, int], None]

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assets.declaration import Action, action, at_least
-from assets.schema import Schema
+from assets.tables.schema import Schema
 from contracts.messages import Profile
 from contracts.reasons import Reason
 from tests.model.store import MemoryStore
@@ -73,7 +73,7 @@ class _Reader:
 
 
 class MemorySessions:
-    """See assets.task.Sessions."""
+    """See assets.running.task.Sessions."""
 
     def __init__(self, store: MemoryStore) -> None:
         self.session = MemorySession(store)

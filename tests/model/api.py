@@ -17,7 +17,7 @@ from control.accepting.accept import Submission
 from control.reports import member_of
 from control.requests import RETRIABLE
 from control.rules import gates
-from resources.lake import LakeError
+from resources.lake.store import LakeError
 from tests.model.endings import Endings
 from tests.model.history import Answered
 from tests.model.rows import Row

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from assets.partitions import LAUNCH_TAG
-from assets.runner import run_member, run_operator
-from assets.sources import Sources
-from assets.task import Tools
+from assets.reading.sources import Sources
+from assets.running.runner import run_member, run_operator
+from assets.running.task import Tools
 from contracts.cursor import Cursor
 from contracts.intake import IntakeAnswer, IntakeRequest
 from contracts.messages import Profile, RunStatus
@@ -22,7 +22,7 @@ from resources.control_plane import (
     ControlPlaneUnavailableError,
     PermitHeldError,
 )
-from resources.dagster_runs import RunState
+from resources.dagster.runs import RunState
 from resources.log import RecordLogError
 from sensors.process_requests import Memory, ProcessRequests, Tick
 from tests.model.action import MemorySessions, action_over, count_orders

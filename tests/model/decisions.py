@@ -17,7 +17,7 @@ from control.releasing.release import acknowledged
 from control.rules import endings, gates, launching, reconciling
 from control.snapshots import Published
 from control.transitions import allowed_before
-from resources.callback_sender import Outcome
+from resources.callbacks.sender import Outcome
 from resources.settings import ControlSettings
 from sensors.process_requests import ProcessRequests, Tick
 

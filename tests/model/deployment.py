@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contracts.identity import Coordinate
 from contracts.reports import COMMIT_DELIVERY_SECONDS
 from contracts.storage import commit_key
-from resources.dagster_runs import RunState
+from resources.dagster.runs import RunState
 from tests.model.api import Api
 from tests.model.compute import Dagster, Link, Run
 from tests.model.decisions import Decisions

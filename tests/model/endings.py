@@ -12,7 +12,7 @@ from contracts.storage import commit_key, dataset_prefix
 from control.rules.endings import by_decision, is_open
 from control.snapshots import Published, coordinate_of, published_in
 from control.transitions import begun_anew, callback_of, consequences, listeners
-from resources.lake import LakeError
+from resources.lake.store import LakeError
 from tests.model.rows import Row
 from tests.model.tasks import pause
 from tests.model.world import World

@@ -1,6 +1,6 @@
 """A receiver of callbacks that answers what it is told to, and remembers every byte."""
 
-from resources.callback_sender import Outcome, SendError
+from resources.callbacks.sender import Outcome, SendError
 from tests.model.history import Event, Heard
 from tests.model.tasks import pause
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from contracts.problems import ProblemError
 from contracts.states import State
-from resources.dagster_runs import RunState
+from resources.dagster.runs import RunState
 from tests.model.accidents import recover
 from tests.model.checker import Outcome, violations
 from tests.model.deployment import Deployment

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from contracts.commit import Commit
 from contracts.identity import Coordinate
 from contracts.reports import COMMIT_DELIVERY_SECONDS
-from resources.lake import LakeUnavailableError, ObjectInfo, ObjectMissingError, PutOutcome
+from resources.lake.store import LakeUnavailableError, ObjectInfo, ObjectMissingError, PutOutcome
 from tests.model.clock import Clock
 from tests.model.history import Event, Stored
 from tests.model.tasks import pause

@@ -19,7 +19,7 @@ from control.rules.gates import Permit
 from control.rules.reconciling import Step, decide
 from control.snapshots import Published
 from resources.control_plane import ControlPlaneError
-from resources.lake import PutOutcome
+from resources.lake.store import PutOutcome
 from resources.settings import ControlSettings
 from sensors.process_requests import ProcessRequests, Tick
 from tests.model import worker

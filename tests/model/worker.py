@@ -24,7 +24,7 @@ from control.rules.reconciling import (
     resend_delay,
     subject_of,
 )
-from resources.lake import LakeError
+from resources.lake.store import LakeError
 from tests.model.compute import Dagster
 from tests.model.endings import Endings
 from tests.model.fair_order import fill

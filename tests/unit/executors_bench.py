@@ -9,7 +9,7 @@ from assets.errors import PodsFailedError
 from contracts.messages import Profile
 from contracts.reasons import Reason
 from orchestration.executors import PodExecutors
-from resources.cluster import Pod
+from resources.cluster.port import Pod
 from resources.settings import ComputeSettings
 from tests.executor_count import EXECUTOR_TEMPLATE, ExecutorCount
 from tests.memory_cluster import MemoryCluster

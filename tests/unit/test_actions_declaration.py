@@ -19,7 +19,7 @@ from assets.declaration import (
     unique,
 )
 from assets.errors import ActionContractError
-from assets.schema import Column, Schema
+from assets.tables.schema import Column, Schema
 
 
 class Params(BaseModel):

@@ -3,7 +3,7 @@
 import pytest
 
 from control.callbacks.breaker import FAILURES, FIRST_REST_SECONDS, LONGEST_REST_SECONDS, Breakers
-from resources.callback_sender import Outcome, SendError
+from resources.callbacks.sender import Outcome, SendError
 
 DEAD, ALIVE = Outcome(error=SendError.CONNECT), Outcome(status=500)
 

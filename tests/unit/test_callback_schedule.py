@@ -10,7 +10,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from control.callbacks.schedule import DELAYS_SECONDS, LONGEST_WAIT, MAX_TRIES, DeliveryState, judge
 from control.callbacks.sending import signed_headers
-from resources.callback_sender import Outcome, SendError
+from resources.callbacks.sender import Outcome, SendError
 
 REFUSED = Outcome(status=503, detail="busy")
 SECRET = "whsec_c2VjcmV0IG9mIHRoZSBjYWxsYmFjayB0ZXN0cw=="

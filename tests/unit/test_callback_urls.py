@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resources.callbacks import CallbackForbiddenError, check_callback_url
-from resources.networks import parse_networks, why_not_public
+from resources.callbacks.addresses import CallbackForbiddenError, check_callback_url
+from resources.callbacks.networks import parse_networks, why_not_public
 from tests.unit.hostile_urls import HOSTILE_URLS
 
 LOOPBACK = parse_networks(("127.0.0.0/8", "::1/128"))

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from assets.audit import Written, measure
 from assets.checks import accepted_range, at_least, at_most, not_null
 from assets.errors import CheckFailedError, CommitterError
-from assets.footers import Footer, encode_bound, read_footers
+from assets.running.audit import Written, measure
+from assets.tables.footers import Footer, encode_bound, read_footers
 from contracts.storage import CorruptSnapshotError
-from resources.file_lake import FileLake
+from resources.lake.folder import FileLake
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from typing import Any
 import httpcore
 import pytest
 
-from resources.commit_put import expiry_of, put_in_one_write
+from resources.lake.commit_put import expiry_of, put_in_one_write
 from tests.certificates import Authority
 
 BODY = b'{"commitInfo":{}}\n' * 5000

@@ -18,7 +18,7 @@ from contracts.messages import Profile
 from orchestration.definitions import build
 from orchestration.k8s import CONFIG_TAG, driver_size
 from orchestration.spark import spark
-from resources.dagster_resources import RESOURCES
+from resources.dagster.resources import RESOURCES
 from resources.settings import ComputeSettings
 from tests.fake_intake import FakeControlPlane, launch_value
 from tests.memory_log import MemoryLog

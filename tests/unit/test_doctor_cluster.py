@@ -5,9 +5,9 @@ import pytest
 from cli.doctor.check import Group, Result, Status
 from cli.doctor.cluster import ACCOUNTS
 from cli.doctor.site import NotConfiguredError, Options, Site
-from resources.cluster import ClusterError
-from resources.cluster_review import Access, ShortPod
-from resources.short_pod import job_of
+from resources.cluster.port import ClusterError
+from resources.cluster.review import Access, ShortPod
+from resources.cluster.short_pod import job_of
 from tests.doctor import ask, ask_group, proves
 from tests.fake_cluster import TABLE, FakeCluster, site
 

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from cli.doctor.check import Group, Result, Status
 from cli.doctor.site import Options, Site
-from resources.kafka_probe import ClusterFacts, KafkaProbeError, SettingsHiddenError, TopicFacts
+from resources.kafka.probe import ClusterFacts, KafkaProbeError, SettingsHiddenError, TopicFacts
 from resources.settings import ControlSettings, KafkaSettings
 from tests.doctor import ask, ask_group, proves
 

@@ -10,8 +10,8 @@ from assets.errors import PodsFailedError
 from contracts.messages import Profile
 from contracts.reasons import ReasonCode
 from orchestration.executors import PodExecutors, pod_executors
-from resources.cluster import Pod
-from resources.spark_storage import SparkUnavailableError
+from resources.cluster.port import Pod
+from resources.spark.storage import SparkUnavailableError
 from tests.unit.executors_bench import OWN, PROFILE, SETTINGS, World
 
 

@@ -23,8 +23,8 @@ from contracts.messages import Profile
 from contracts.reports import Catalogue, Event, LaunchMembers, Member, Report, ReportAnswer
 from contracts.storage import commit_key
 from resources.control_plane import AttemptSupersededError
-from resources.file_lake import FileLake
-from resources.lake import PutOutcome
+from resources.lake.folder import FileLake
+from resources.lake.store import PutOutcome
 from resources.settings import ComputeSettings
 
 ACTION = registry()["daily_delays"]

@@ -25,7 +25,7 @@ from orchestration.k8s import (
 )
 from orchestration.launcher import LakemillRunLauncher
 from orchestration.rendering import NoClusterLauncherError, launcher_config, run_job
-from resources.cluster import Pod
+from resources.cluster.port import Pod
 from resources.settings import ComputeSettings
 
 TEMPLATE = Path(__file__).parent.parent.parent / "deploy" / "templates" / "spark-on-kubernetes"

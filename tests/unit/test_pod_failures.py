@@ -2,7 +2,7 @@
 
 import pytest
 
-from assets.pod_failures import (
+from assets.running.pod_failures import (
     reason_of_absence,
     reason_of_complaints,
     reason_of_error,
@@ -13,7 +13,7 @@ from assets.pod_failures import (
     reason_of_silence,
 )
 from contracts.reasons import ReasonCode
-from resources.cluster import ClusterRefusedError, ClusterUnavailableError, Job, Pod
+from resources.cluster.port import ClusterRefusedError, ClusterUnavailableError, Job, Pod
 
 QUOTA = (
     'pods "dagster-run-1" is forbidden: exceeded quota: small, requested: requests.memory=2Gi, '

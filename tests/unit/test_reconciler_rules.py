@@ -23,7 +23,7 @@ from control.rules.reconciling import (
     lost_reason,
     resend_delay,
 )
-from resources.dagster_runs import OVER, RunState
+from resources.dagster.runs import OVER, RunState
 
 T0 = datetime(2025, 1, 1, tzinfo=UTC)
 BEFORE, AFTER = T0 - timedelta(seconds=1), T0 + timedelta(seconds=1)

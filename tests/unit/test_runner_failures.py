@@ -3,7 +3,7 @@
 import pytest
 
 from assets.errors import CheckFailedError
-from assets.failures import MAX_MESSAGE, reason_for
+from assets.running.failures import MAX_MESSAGE, reason_for
 from contracts.reasons import ReasonCode
 
 STACKS = [

@@ -17,7 +17,7 @@ from assets.registry import registry
 from orchestration.definitions import build
 from orchestration.schedule_file import SCHEDULES_FILE, Schedule, SchedulesError, load_schedules
 from orchestration.spark import spark
-from resources.dagster_resources import RESOURCES
+from resources.dagster.resources import RESOURCES
 
 ROOT = Path(__file__).parent.parent.parent
 GOOD = """

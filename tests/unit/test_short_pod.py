@@ -9,8 +9,8 @@ from kubernetes.client import ApiClient, Configuration
 from kubernetes.client.rest import RESTResponse
 from urllib3 import HTTPResponse
 
-from resources.cluster_review import PodEnd, ShortPod
-from resources.short_pod import run_to_its_end
+from resources.cluster.review import PodEnd, ShortPod
+from resources.cluster.short_pod import run_to_its_end
 
 IMAGE = "lakemill-compute:9"
 STARTING = {"waiting": {"reason": "ContainerCreating"}}

@@ -8,7 +8,7 @@ import deltalake
 import pyarrow as pa
 import pytest
 
-from assets.snapshots import ColumnStatistics, open_snapshot
+from assets.snapshots.reader import ColumnStatistics, open_snapshot
 from contracts.commit import DataFile
 from contracts.storage import (
     CorruptSnapshotError,

@@ -7,7 +7,7 @@ import pytest
 
 from contracts.identity import Coordinate
 from control.snapshots import read_commit
-from resources.lake import LakeUnavailableError
+from resources.lake.store import LakeUnavailableError
 
 pytestmark = pytest.mark.anyio
 PLACE = Coordinate("e", "v1", "demo")

@@ -9,7 +9,7 @@ import pytest
 
 from contracts.reasons import Reason, ReasonCode
 from orchestration.start_watch import StartWatch
-from resources.cluster import Pod
+from resources.cluster.port import Pod
 from tests.memory_cluster import MemoryCluster
 
 JOB = "dagster-run-1"

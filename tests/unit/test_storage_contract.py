@@ -28,7 +28,7 @@ from contracts.storage import (
     token_prefix,
     tombstone_key,
 )
-from resources.file_lake import FileLake
+from resources.lake.folder import FileLake
 from tests.integration.memory_lake import tombstone
 from tests.test_architecture import ROOT
 from tests.unit.runner.bench import Bench

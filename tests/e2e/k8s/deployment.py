@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from contracts.identity import Coordinate
 from contracts.storage import landing_prefix, token_prefix
 from deploy.local.stack import Stack
-from resources.lake import S3Lake
+from resources.lake.store import S3Lake
 from tests.e2e.k8s.helm import CHART, VALUES, run
 from tests.e2e.world import World, wait_for
 from tests.test_architecture import ROOT

@@ -13,9 +13,9 @@ from pydantic import SecretStr
 
 from cli.doctor.check import Group, Status
 from cli.doctor.site import Options, Site
-from resources.cluster_review import ShortPod
-from resources.kubernetes_api import BoundedApiClient
-from resources.kubernetes_review import KubernetesReview
+from resources.cluster.api import BoundedApiClient
+from resources.cluster.kubernetes_review import KubernetesReview
+from resources.cluster.review import ShortPod
 from resources.settings import ComputeSettings
 from tests.doctor import ask, ask_group, proves
 from tests.e2e.k8s.helm import RELEASE, render

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from contracts.states import State
-from resources.lake import S3Lake
+from resources.lake.store import S3Lake
 from tests.e2e.k8s.deployment import NAMESPACE, RELEASE, SQUARES, ClusterWorld
 from tests.e2e.k8s.helm import CHART
 

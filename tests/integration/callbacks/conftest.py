@@ -2,7 +2,7 @@
 
 import pytest
 
-from resources.callback_sender import GuardedSender
+from resources.callbacks.sender import GuardedSender
 from tests.integration.callbacks.deliveries import LOOPBACK
 
 

@@ -13,9 +13,9 @@ from contracts.tenancy import DEFAULT_TENANT
 from control.callbacks.sending import Courier
 from control.tables import deliveries
 from control.transitions import move
-from resources.callback_sender import Outcome
+from resources.callbacks.networks import parse_networks
+from resources.callbacks.sender import Outcome
 from resources.database import Database
-from resources.networks import parse_networks
 from tests.integration.worker_rows import add_process, add_tenant
 from tests.receiver import Answer, Receiver, receiver
 

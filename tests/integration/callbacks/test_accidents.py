@@ -11,7 +11,7 @@ from sqlalchemy import select
 from control.callbacks.schedule import MAX_TRIES
 from control.callbacks.sending import Courier, deliver_due
 from control.tables import deliveries
-from resources.callback_sender import Outcome
+from resources.callbacks.sender import Outcome
 from resources.database import Database, DatabaseUnavailableError
 from resources.settings import ControlSettings
 from tests.integration.callbacks.deliveries import Script, delivery, ended, make_due

@@ -10,7 +10,7 @@ from contracts.reasons import Reason
 from contracts.states import State
 from control.callbacks.schedule import MAX_TRIES
 from control.callbacks.sending import deliver_due
-from resources.callback_sender import GuardedSender, Outcome
+from resources.callbacks.sender import GuardedSender, Outcome
 from resources.database import Database
 from resources.settings import ControlSettings
 from tests.integration.callbacks.deliveries import REASON, Script, delivery, ended, failed_process, make_due

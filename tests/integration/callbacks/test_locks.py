@@ -12,7 +12,7 @@ from control.callbacks.sending import Courier
 from control.tables import deliveries
 from control.tenancy.keys import Caller
 from control.transitions import lock
-from resources.callback_sender import Outcome
+from resources.callbacks.sender import Outcome
 from resources.database import Database
 from tests.integration.callbacks.deliveries import Script, delivery, ended
 from tests.integration.worker_rows import kinds

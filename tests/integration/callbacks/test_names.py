@@ -14,10 +14,10 @@ from sqlalchemy import func, insert, select
 from contracts.states import State
 from control.callbacks.sending import Courier
 from control.tables import deliveries
-from resources.callback_sender import GuardedSender
+from resources.callbacks.networks import parse_networks
+from resources.callbacks.resolver import CAPACITY
+from resources.callbacks.sender import GuardedSender
 from resources.database import Database
-from resources.networks import parse_networks
-from resources.resolver import CAPACITY
 from tests.integration.worker_rows import add_process, add_tenant
 from tests.receiver import answering, receiver
 

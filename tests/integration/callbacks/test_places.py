@@ -7,7 +7,7 @@ import pytest
 
 from control.callbacks.breaker import FAILURES, FIRST_REST_SECONDS
 from control.callbacks.sending import Courier, deliver_due
-from resources.callback_sender import GuardedSender, Outcome, SendError
+from resources.callbacks.sender import GuardedSender, Outcome, SendError
 from resources.database import Database
 from resources.settings import ControlSettings
 from tests.integration.callbacks.deliveries import Clock, Script, delivery, ended, steps

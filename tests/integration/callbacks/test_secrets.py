@@ -13,7 +13,7 @@ from control.callbacks.sending import Courier, deliver_due
 from control.callbacks.webhook_secrets import MAX_ACTIVE
 from control.tables import tenants
 from control.transitions import move
-from resources.callback_sender import GuardedSender, Outcome
+from resources.callbacks.sender import GuardedSender, Outcome
 from resources.database import Database
 from resources.settings import ControlSettings
 from tests.integration.callbacks.deliveries import LOOPBACK, Script, delivery, ended

@@ -7,7 +7,7 @@ from sqlalchemy import func, text
 
 from contracts.states import State
 from control.reconciling.unwanted_runs import end_unwanted_runs
-from resources.dagster_runs import RunState
+from resources.dagster.runs import RunState
 from resources.database import Database
 from tests.fake_dagster import FakeGraphQL, FakeRuns
 from tests.integration.worker_rows import add_launch, add_process, set_columns

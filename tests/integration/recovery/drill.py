@@ -15,9 +15,9 @@ from contracts.storage import commit_key, committed_at_key
 from control.callbacks.sending import deliver_due
 from control.recovery.retire import Retirer
 from control.releasing.release import release_once
-from resources.callback_sender import GuardedSender
+from resources.callbacks.networks import parse_networks
+from resources.callbacks.sender import GuardedSender
 from resources.database import Database
-from resources.networks import parse_networks
 from tests.fake_dagster import FakeRuns
 from tests.integration.control_plane import ControlPlane
 from tests.integration.memory_lake import DIGEST, place

@@ -9,7 +9,7 @@ from sqlalchemy import delete
 from control.recovery.findings import Findings
 from control.recovery.rebuild import Rebuilder
 from control.tables import entities, snapshots
-from resources.lake import LakeUnavailableError
+from resources.lake.store import LakeUnavailableError
 from tests.integration.control_plane import ControlPlane
 from tests.integration.memory_lake import place
 from tests.integration.store_lake import StoreLake

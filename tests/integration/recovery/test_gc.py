@@ -16,7 +16,7 @@ from control.recovery.gc import Collected, Collector
 from control.recovery.state import begin
 from control.rules.garbage import Kept
 from control.tables import admin_log
-from resources.lake import ObjectInfo, PutOutcome
+from resources.lake.store import ObjectInfo, PutOutcome
 from resources.settings import LakeSettings
 from tests.integration.control_plane import ControlPlane
 from tests.integration.memory_lake import place

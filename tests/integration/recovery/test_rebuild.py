@@ -14,7 +14,7 @@ from control.recovery.retire import Retirer
 from control.recovery.tables import recovery
 from control.releasing.release import release_once
 from control.tables import admin_log, deliveries, entities, snapshots
-from resources.lake import LakeUnavailableError
+from resources.lake.store import LakeUnavailableError
 from tests.integration.control_plane import SUBMIT, ControlPlane
 from tests.integration.memory_lake import place, tombstone
 from tests.integration.recovery.rebuilding import forget, interrupted, no_wait, published, rebuild, rebuilder

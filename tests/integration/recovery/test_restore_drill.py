@@ -29,7 +29,7 @@ from control.recovery.rebuild import Rebuilder
 from control.tables import snapshots
 from control.tenancy import keys
 from resources.database import Database
-from resources.lake import PresignedPut, PutOutcome
+from resources.lake.store import PresignedPut, PutOutcome
 from resources.settings import ControlSettings, LakeSettings
 from tests.integration.conftest import INTERNAL_SECRET
 from tests.integration.control_plane import ControlPlane

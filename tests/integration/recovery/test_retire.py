@@ -12,7 +12,7 @@ from contracts.storage import CorruptSnapshotError, commit_key, dataset_prefix, 
 from control.recovery.retire import ProcessNotEndedError, Retirer, UnknownSnapshotError
 from control.recovery.tombstones import read_tombstone
 from control.tables import admin_log, snapshots
-from resources.lake import LakeUnavailableError, PresignedPut, PutOutcome
+from resources.lake.store import LakeUnavailableError, PresignedPut, PutOutcome
 from tests.integration.control_plane import ControlPlane
 from tests.integration.memory_lake import place
 from tests.integration.store_lake import FILES, StoreLake

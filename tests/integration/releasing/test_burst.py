@@ -16,7 +16,7 @@ from control.loops import run_loops
 from control.tables import IN_FLIGHT_SQL, processes
 from control.transitions import move
 from control.worker import Ports, loops_of
-from resources.callback_sender import GuardedSender
+from resources.callbacks.sender import GuardedSender
 from resources.database import Database
 from resources.settings import ControlSettings
 from tests.fake_dagster import FakeGraphQL

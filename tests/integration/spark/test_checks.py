@@ -22,7 +22,7 @@ from assets.declaration import (
 from assets.errors import ActionContractError, CheckFailedError
 from assets.factory import build_asset
 from assets.partitions import add_keys, partition_key
-from assets.snapshots import find_snapshot
+from assets.snapshots.reader import find_snapshot
 from contracts.identity import Coordinate
 from contracts.reasons import ReasonCode
 from tests.integration.spark_mill import Mill, table_of

@@ -17,9 +17,9 @@ import pytest
 
 from assets.conformance import breaches
 from assets.declaration import action
-from assets.runner import Published
-from assets.snapshots import open_snapshot
-from assets.verify import verify
+from assets.running.runner import Published
+from assets.snapshots.reader import open_snapshot
+from assets.snapshots.verify import verify
 from contracts.storage import commit_key, dataset_prefix
 from tests.integration.spark_mill import Mill, table_of
 from tests.s3_server import ACCESS_KEY, SECRET_KEY

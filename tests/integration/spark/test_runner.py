@@ -15,17 +15,17 @@ import pytest
 from pyspark.sql import functions as F  # noqa: N812 - how Spark code is read
 
 from assets.declaration import action, not_null, unique
-from assets.runner import Published
-from assets.snapshots import open_snapshot
-from assets.verify import verify
+from assets.running.runner import Published
+from assets.snapshots.reader import open_snapshot
+from assets.snapshots.verify import verify
 from contracts.identity import Coordinate
 from contracts.messages import Profile
 from contracts.reasons import ReasonCode
 from contracts.reports import Event
 from contracts.storage import dataset_prefix
-from resources.lake import S3Lake
-from resources.spark_losses import lost_driver_of
-from resources.spark_storage import COMMITTER, SparkUnavailableError, assert_committer
+from resources.lake.store import S3Lake
+from resources.spark.losses import lost_driver_of
+from resources.spark.storage import COMMITTER, SparkUnavailableError, assert_committer
 from tests.integration.spark_mill import RUN_ID, SMALL, Mill, table_of
 from tests.s3_server import SECRET_KEY, lossy_proxy, settings_for
 

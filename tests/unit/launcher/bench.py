@@ -19,7 +19,7 @@ from contracts.reasons import ReasonCode
 from contracts.reports import Event, LaunchMembers, Member, Report, ReportAnswer
 from orchestration.k8s import ALLOWED_FIELDS, run_tags
 from orchestration.launcher import LakemillRunLauncher
-from resources.cluster import Pod
+from resources.cluster.port import Pod
 from resources.control_plane import ControlPlaneUnavailableError
 from tests.control_plane import FakeControlPlane
 from tests.memory_cluster import QUOTA, MemoryCluster

@@ -14,7 +14,7 @@ from contracts.reasons import ReasonCode
 from contracts.reports import Event
 from orchestration.k8s import CONFIG_TAG, run_tags
 from orchestration.launcher import ForeignImageError
-from resources.cluster import ClusterUnavailableError, Pod
+from resources.cluster.port import ClusterUnavailableError, Pod
 from tests.unit.launcher.bench import REFUSED, SILENT, AwayControlPlane, World, name_of
 
 

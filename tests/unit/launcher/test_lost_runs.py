@@ -6,7 +6,7 @@ from structlog.testing import capture_logs
 
 from contracts.reasons import ReasonCode
 from contracts.reports import Event
-from resources.cluster import Pod
+from resources.cluster.port import Pod
 from resources.control_plane import AttemptSupersededError, ControlPlaneUnavailableError
 from tests.unit.launcher.bench import World, name_of
 

@@ -7,16 +7,16 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from assets.declaration import Action, action, at_least, landing, not_null, unique
-from assets.runner import Published, Tools, run_member
-from assets.snapshots import find_snapshot
-from assets.sources import Sources
+from assets.reading.sources import Sources
+from assets.running.runner import Published, Tools, run_member
+from assets.snapshots.reader import find_snapshot
 from contracts.commit import Commit
 from contracts.identity import Coordinate
 from contracts.messages import Profile
 from contracts.reasons import Reason
 from contracts.reports import Event, Member
-from resources.file_lake import FileLake
-from resources.lake import LakeUnavailableError, ObjectInfo, PresignedPut, PutOutcome
+from resources.lake.folder import FileLake
+from resources.lake.store import LakeUnavailableError, ObjectInfo, PresignedPut, PutOutcome
 from tests.arrow_session import ArrowFrame, ArrowSessions
 from tests.control_plane import FakeControlPlane
 

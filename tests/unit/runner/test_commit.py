@@ -6,13 +6,13 @@ from uuid import uuid4
 import pytest
 
 from assets.errors import AlreadyPublishedError, CommitRefusedError
-from assets.verify import verify
+from assets.snapshots.verify import verify
 from contracts.commit import digest
 from contracts.reasons import ReasonCode
 from contracts.reports import Event
 from contracts.storage import commit_key, token_prefix
 from resources.control_plane import AttemptSupersededError, ControlPlaneUnavailableError
-from resources.lake import LakeAccessError, LakeUnavailableError, PutOutcome
+from resources.lake.store import LakeAccessError, LakeUnavailableError, PutOutcome
 from tests.unit.runner.bench import Bench, expired, lost_before_the_store, stored_but_answer_lost
 
 

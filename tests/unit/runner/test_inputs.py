@@ -6,8 +6,8 @@ from uuid import UUID
 import pytest
 
 from assets.declaration import action
-from assets.deliveries import is_plain
 from assets.errors import InputCorruptError, InputMissingError
+from assets.reading.deliveries import is_plain
 from contracts.identity import Coordinate
 from contracts.messages import InputRef
 from contracts.reasons import ReasonCode

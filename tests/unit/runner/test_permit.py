@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from assets.errors import CommitRefusedError, RetiredError
-from assets.runner import run_operator
+from assets.running.runner import run_operator
 from contracts.messages import Profile
 from contracts.reasons import ReasonCode
 from contracts.reports import Event
@@ -19,7 +19,7 @@ from resources.control_plane import (
     PermitHeldError,
     VersionRetiredError,
 )
-from resources.lake import ObjectInfo
+from resources.lake.store import ObjectInfo
 from tests.unit.runner.bench import OTHER, Bench
 
 

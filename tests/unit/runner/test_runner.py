@@ -10,15 +10,15 @@ from pydantic import BaseModel
 from assets.checks import at_least, not_null, unique
 from assets.declaration import action
 from assets.errors import ActionContractError, ActionRaisedError, AlreadyPublishedError, CheckFailedError
-from assets.runner import run_operator
-from assets.verify import verify
+from assets.running.runner import run_operator
+from assets.snapshots.verify import verify
 from contracts.commit import digest
 from contracts.messages import Profile
 from contracts.reasons import Reason, ReasonCode
 from contracts.reports import Event
 from contracts.storage import STAGES, commit_key, dataset_prefix
 from resources.control_plane import AttemptSupersededError, ControlPlaneUnavailableError
-from resources.spark_storage import SparkUnavailableError
+from resources.spark.storage import SparkUnavailableError
 from tests.unit.runner.bench import RUN_ID, SCHEMA, Bench
 
 

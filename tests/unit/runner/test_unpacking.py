@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.errors import InputCorruptError, InputTooLargeError
-from assets.unpacking import refuse_too_large
+from assets.reading.unpacking import refuse_too_large
 from contracts.identity import Coordinate
 from contracts.reasons import ReasonCode
 from contracts.storage import dataset_prefix
-from resources.file_lake import FileLake
-from resources.lake import ObjectInfo
+from resources.lake.folder import FileLake
+from resources.lake.store import ObjectInfo
 from tests.unit.runner.bench import Bench, ingest, ingest_parquet
 
 MB = 1024 * 1024

@@ -1,0 +1,131 @@
+"""Raw files as they were delivered: reading them as the declared schema says, and counting the rows that do not fit.
+
+Spark stops at the first row that is not what was declared. Only then the files are read once more, to tell how many
+rows are bad and where the first ones stand; good deliveries pay nothing for it.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from assets.declaration import Landing
+from assets.errors import InputCorruptError
+from assets.snapshots.reader import read_files
+from assets.tables.footers import Footer
+from resources.lake.store import Lake, ObjectInfo
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+_BAD = "_lakemill_bad_row"
+_EXAMPLES = 3
+_PACKED = ("", ".gz", ".zst", ".bz2")
+_MALFORMED = re.compile(r"MALFORMED_(CSV_)?RECORD")
+_PLAIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9 ._=+@,-]*/)*[A-Za-z0-9][A-Za-z0-9 ._=+@,-]*\Z")
+PLAIN_NAMES = "use letters, digits and ' ._=+@,-', a letter or digit first"
+_SPLITS = "spark.sql.files.maxPartitionBytes"
+_WHOLE_FILES = str(2**60)
+
+
+@dataclass(frozen=True, slots=True)
+class RawFiles:
+    """What was delivered for one landing input; ``footers`` of Parquet files only."""
+
+    lake: Lake
+    prefix: str
+    source: Landing
+    objects: list[ObjectInfo]
+    footers: list[Footer]
+
+    def rows(self, spark: "SparkSession") -> int:
+        """Return how many rows there are. Text has to be read for it."""
+        if self.source.format == "parquet":
+            return sum(footer.rows for footer in self.footers)
+        return self.to_spark(spark).count()
+
+    def to_spark(self, spark: "SparkSession") -> "DataFrame":
+        """Return the files as a DataFrame; a malformed row or a foreign header fails the job."""
+        if self.source.format == "parquet":
+            return read_files(spark, self.source.schema, self._urls)
+        return self._text(spark, str(self.source.schema), mode="FAILFAST")
+
+    def complaint(self, spark: "SparkSession") -> str | None:
+        """Say how many rows of how many are not what was declared, and where the first stand; None if all fit."""
+        from pyspark.sql import functions as F  # noqa: N812, PLC0415 - how Spark code is read; only runs need it
+
+        if self.source.format == "parquet":
+            return None
+        schema = f"{self.source.schema}, {_BAD} string"
+        with _one_task_for_each_file(spark):
+            rows = self._text(spark, schema, mode="PERMISSIVE", columnNameOfCorruptRecord=_BAD)
+            numbered = rows.withColumns({"_file": F.col("_metadata.file_path"), "_at": F.monotonically_increasing_id()})
+            by_file = numbered.groupBy("_file").agg(
+                F.count("*").alias("rows"),
+                F.count(_BAD).alias("bad"),
+                (F.min(F.when(F.col(_BAD).isNotNull(), F.col("_at"))) - F.min("_at") + 1).alias("first"),
+            )
+            files = by_file.orderBy("_file").collect()
+        bad, count = (sum(file[name] for file in files) for name in ("bad", "rows"))
+        wrong = [f"{PurePosixPath(file['_file']).name} row {file['first']}" for file in files if file["bad"]]
+        told = f"{bad} of {count} rows below {self.lake.url(self.prefix)} do not fit the declared schema"
+        return f"{told}; the first: {', '.join(wrong[:_EXAMPLES])}" if wrong else None
+
+    @property
+    def _urls(self) -> list[str]:
+        return [self.lake.spark_url(found.key) for found in self.objects]
+
+    def _text(self, spark: "SparkSession", schema: str, **options: str) -> "DataFrame":
+        if self.source.format == "jsonl":
+            frame = spark.read.schema(schema).options(encoding="UTF-8", **options).json(self._urls)
+        else:
+            # enforceSchema=false makes Spark compare the header's names; by default it would trust the order.
+            reader = spark.read.options(header="true", enforceSchema="false", encoding="UTF-8")
+            frame = reader.options(**options).schema(schema).csv(self._urls)
+        # True for every row. Spark parses only the columns that somebody asks for, and a row is bad whoever asks.
+        nulls = " + ".join(f"int(isnull(`{name}`))" for name in self.source.schema.names)
+        return frame.where(f"{nulls} >= 0")
+
+
+@contextmanager
+def _one_task_for_each_file(spark: "SparkSession") -> Iterator[None]:
+    """Let one task read a file from its first row to its last, and so number them."""
+    splits = spark.conf.get(_SPLITS)
+    spark.conf.set(_SPLITS, _WHOLE_FILES)
+    try:
+        yield
+    finally:
+        spark.conf.set(_SPLITS, str(splits))
+
+
+@contextmanager
+def bad_rows_counted(spark: "SparkSession", delivered: Iterable[object]) -> Iterator[None]:
+    """Raise InputCorruptError when the block fails because of bad rows in what was ``delivered``: how many, and where.
+
+    Every other error stays what it is.
+    """
+    try:
+        yield
+    except Exception as error:
+        if _MALFORMED.search(str(error)):
+            told = [each.complaint(spark) for each in delivered if isinstance(each, RawFiles)]
+            if found := [complaint for complaint in told if complaint]:
+                raise InputCorruptError("; ".join(found)) from error
+        raise
+
+
+def is_plain(name: str) -> bool:
+    """Return whether Spark takes the name of a file, below its folder, for nothing but that file.
+
+    To Spark ``..`` leads to another folder, ``*`` or ``{a,b}`` are patterns, and what begins with ``_`` or a dot is not
+    there at all; the store takes all for letters.
+    """
+    return _PLAIN.match(name) is not None
+
+
+def endings(source: Landing) -> tuple[str, ...]:
+    """Return how the names of the files end that are read: text may be packed."""
+    packed = ("",) if source.format == "parquet" else _PACKED
+    return tuple(f".{source.format}{ending}" for ending in packed)

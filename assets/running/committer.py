@@ -1,0 +1,88 @@
+"""From what Spark wrote to a commit: the token folder is exactly what the magic committer finished, and every footer
+agrees with the declared schema.
+
+Nothing here decides success: the conditional PUT of the commit does (``assets/running/runner.py``).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from assets.errors import CommitterError
+from assets.tables.footers import Footer, read_footers
+from assets.tables.schema import Schema
+from contracts.commit import DataFile
+from contracts.storage import MAX_FILES, CorruptSnapshotError
+from contracts.strict_json import MalformedJsonError, loads
+from resources.lake.store import Lake, ObjectInfo
+
+_NAMED_AT_MOST = 100  # Hadoop cuts the list of file names in _SUCCESS there
+
+
+def finished_files(lake: Lake, folder: str) -> list[Footer]:
+    """Return the footers of all data files below ``folder`` (ends in a slash).
+
+    Raises CommitterError when the folder is not exactly what one finished job of the magic committer left.
+    """
+    success = _success_marker(lake, folder)
+    found = [entry for entry in lake.list(folder) if entry.key not in {folder, f"{folder}_SUCCESS"}]
+    _compare(found, success, folder)
+    try:
+        return read_footers(lake, found)
+    except CorruptSnapshotError as error:
+        raise CommitterError(f"what was just written cannot be read back: {error}") from error
+
+
+def data_files(footers: Sequence[Footer], folder: str, schema: Schema) -> list[DataFile]:
+    """Return the commit's entries. Raises CommitterError when a file's columns are not the declared ones."""
+    for footer in footers:
+        if difference := schema.difference(footer.schema):
+            raise CommitterError(f"{footer.key}: {difference}")
+    return [
+        DataFile(
+            name=footer.key.removeprefix(folder),
+            size=footer.size,
+            rows=footer.rows,
+            null_counts=footer.null_counts,
+            min_values=footer.min_values,
+            max_values=footer.max_values,
+            etag=footer.etag,
+        )
+        for footer in footers
+    ]
+
+
+def _success_marker(lake: Lake, folder: str) -> dict[str, Any]:
+    body = lake.get(f"{folder}_SUCCESS")
+    if not body:
+        raise CommitterError(f"{lake.url(folder)}: _SUCCESS is {'missing' if body is None else 'empty'}: {_REMEDY}")
+    try:
+        marker = loads(body)
+    except MalformedJsonError as error:
+        raise CommitterError(f"{lake.url(folder)}: _SUCCESS is not JSON: {_REMEDY}") from error
+    if not isinstance(marker, dict) or marker.get("committer") != "magic" or marker.get("success") is not True:
+        raise CommitterError(f"{lake.url(folder)}: _SUCCESS does not name the magic committer: {_REMEDY}")
+    return marker
+
+
+_REMEDY = "Spark did not write with the magic committer; check the committer's settings and jars"
+
+
+def _compare(found: list[ObjectInfo], success: dict[str, Any], folder: str) -> None:
+    keys = {entry.key for entry in found}
+    named = {str(name).lstrip("/") for name in success.get("filenames", ())}
+    strangers = sorted(key for key in keys if not key.endswith(".parquet") or "/" in key.removeprefix(folder))
+    if strangers:
+        raise CommitterError(f"{folder} holds files that no data file is named like: {strangers[:3]}")
+    if not keys or len(keys) > MAX_FILES:
+        raise CommitterError(f"{folder} holds {len(keys)} data files; a snapshot has 1 to {MAX_FILES}")
+    complete = len(named) < _NAMED_AT_MOST
+    if named - keys or (complete and keys - named):
+        raise CommitterError(
+            f"{folder}: {len(keys)} data files are listed, _SUCCESS names {len(named)}; "
+            f"they differ in {sorted(keys ^ named)[:3]}"
+        )
+    expected = success.get("iostatistics", {}).get("counters", {}).get("committer_bytes_committed")
+    if expected is not None and expected != sum(entry.size for entry in found):
+        raise CommitterError(
+            f"{folder}: {sum(entry.size for entry in found)} bytes are listed, {expected} were written"
+        )

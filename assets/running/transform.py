@@ -1,0 +1,62 @@
+"""Calling an action, and holding its result to the declaration."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from pydantic import BaseModel, ValidationError
+
+from assets.checks import Holds
+from assets.declaration import Action
+from assets.errors import ActionContractError, ActionRaisedError
+from assets.running.audit import broken_rows
+from assets.tables.schema import Schema
+from contracts.strict_json import canonical
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+@runtime_checkable
+class _Frame(Protocol):
+    schema: Any
+    write: Any
+
+
+def parse_params(action: Action, params: Mapping[str, Any]) -> BaseModel:
+    """Return the parameters as the action's model. Raises ActionContractError naming each field that does not fit."""
+    try:
+        return action.params_model.model_validate_json(canonical(dict(params)))
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        raise ActionContractError(f"the parameters do not fit action {action.name}: {problems}") from error
+
+
+def transform(action: Action, inputs: "Mapping[str, DataFrame]", params: BaseModel) -> "DataFrame":
+    """Return the action's result over ``inputs``, with exactly the declared columns.
+
+    Raises ActionContractError, ActionRaisedError, and whatever the action raises.
+    """
+    arguments: dict[str, Any] = {**inputs, "params": params} if action.takes_params else dict(inputs)
+    try:
+        frame = action(**arguments)
+    except SystemExit as error:  # an early exit, even with code 0, is no result
+        raise ActionRaisedError(f"action {action.name} ended the interpreter (SystemExit: {error.code})") from error
+    if not isinstance(frame, _Frame):
+        raise ActionContractError(f"action {action.name} returned {type(frame).__name__}; return a Spark DataFrame")
+    if difference := action.schema.difference(Schema.from_json(frame.schema.json())):
+        raise ActionContractError(f"action {action.name}: {difference}; end it with a select of '{action.schema}'")
+    for check in action.checks:
+        if isinstance(check, Holds):
+            _prove(action, check, frame)
+    return frame.orderBy(*action.sort_by) if action.sort_by else frame
+
+
+def _prove(action: Action, check: Holds, frame: "DataFrame") -> None:
+    """Let Spark analyse the condition now: after the write a misspelt one would have cost a whole run."""
+    from pyspark.errors import AnalysisException  # noqa: PLC0415 - only runs need Spark
+
+    try:
+        frame.selectExpr(broken_rows(check.condition))
+    except AnalysisException as error:
+        told = str(error).partition("\n")[0]
+        raise ActionContractError(f"action {action.name}: {check} is no condition over its output: {told}") from error

@@ -1,0 +1,126 @@
+"""What differs between two snapshots of one dataset: by what their commits say, or row by row over key columns."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from assets.snapshots.reader import Snapshot
+from contracts.problems import LakemillError
+
+_EXAMPLES = 5
+_OLD, _NEW = "old.", "new."  # a column's name has no dot
+
+
+class KeyColumnsError(LakemillError):
+    """The key columns do not name rows: one is unknown, holds nulls, or several rows share a key. Name others."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommitDifference:
+    """Fact → its old and its new value. ``data`` says that the tables differ; ``origin`` only where they come from."""
+
+    data: dict[str, tuple[Any, Any]]
+    origin: dict[str, tuple[Any, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class RowDifference:
+    """Rows by their keys. ``columns``: column → in how many of the changed rows it differs."""
+
+    added: int
+    removed: int
+    changed: int
+    same: int
+    columns: dict[str, int]
+    examples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """``added``, ``removed``, ``changed`` → the keys of some such rows."""
+
+    @property
+    def is_none(self) -> bool:
+        """Whether the rows are the same."""
+        return not (self.added or self.removed or self.changed)
+
+
+def compare_commits(old: Snapshot, new: Snapshot) -> CommitDifference:
+    """Return what the commits say differently, without reading a row."""
+    return CommitDifference(_differing(_data(old), _data(new)), _differing(_origin(old), _origin(new)))
+
+
+def compare_rows(old: Snapshot, new: Snapshot, keys: Sequence[str]) -> RowDifference:
+    """Compare all rows, both tables in memory. Nulls are equal to nulls, and NaN to NaN.
+
+    Columns that only one of them has, or that have another type, are left out: ``compare_commits`` tells of them.
+    Raises KeyColumnsError, CorruptSnapshotError and the lake's errors.
+    """
+    left, right = _keyed(old, keys), _keyed(new, keys)
+    shared = [name for name in left.column_names if name not in keys and _type(left, name) == _type(right, name)]
+    joined = _side(left, keys, shared, _OLD).join(_side(right, keys, shared, _NEW), list(keys), join_type="full outer")
+    was, is_there = (pc.is_valid(joined[f"{side}"]) for side in (_OLD, _NEW))
+    both = pc.and_(was, is_there)
+    differing = {name: pc.and_(both, _differs(joined[_OLD + name], joined[_NEW + name])) for name in shared}
+    changed = pa.chunked_array([pa.repeat(pa.scalar(value=False), joined.num_rows)])
+    for mask in differing.values():
+        changed = pc.or_(changed, mask)
+    masks = {"added": pc.invert(was), "removed": pc.invert(is_there), "changed": changed}
+    counts = {name: _count(mask) for name, mask in masks.items()}
+    chosen = joined.select(list(keys))
+    return RowDifference(
+        **counts,
+        same=_count(both) - counts["changed"],
+        columns={name: count for name, mask in differing.items() if (count := _count(mask))},
+        examples={name: chosen.filter(mask).slice(0, _EXAMPLES).to_pylist() for name, mask in masks.items()},
+    )
+
+
+def _data(snapshot: Snapshot) -> dict[str, Any]:
+    columns = {f"column {name}": asdict(told) for name, told in snapshot.statistics.items()}
+    return {"schema": str(snapshot.schema), "rows": snapshot.commit.rows, **columns}
+
+
+def _origin(snapshot: Snapshot) -> dict[str, Any]:
+    told = snapshot.commit.provenance.model_dump(
+        mode="json", include={"action", "action_digest", "inputs", "params", "checks"}
+    )
+    return {"files": len(snapshot.commit.files), "bytes": snapshot.commit.size_bytes, **told}
+
+
+def _differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    names = [*old, *(name for name in new if name not in old)]
+    return {name: (old.get(name), new.get(name)) for name in names if old.get(name) != new.get(name)}
+
+
+def _keyed(snapshot: Snapshot, keys: Sequence[str]) -> pa.Table:
+    where = snapshot.commit.coordinate
+    if unknown := [name for name in keys if name not in snapshot.schema.names]:
+        raise KeyColumnsError(f"{where} has no column {', '.join(unknown)}; it has {', '.join(snapshot.schema.names)}")
+    table = snapshot.to_arrow()
+    if nulls := [name for name in keys if table[name].null_count]:
+        raise KeyColumnsError(f"{where}: {', '.join(nulls)} holds nulls, and cannot be a key")
+    if shared := table.num_rows - table.group_by(list(keys)).aggregate([]).num_rows:
+        raise KeyColumnsError(f"{where}: {shared} rows share their key ({', '.join(keys)}) with another")
+    return table
+
+
+def _type(table: pa.Table, name: str) -> Any:
+    return table.schema.field(name).type if name in table.column_names else None
+
+
+def _side(table: pa.Table, keys: Sequence[str], shared: Sequence[str], side: str) -> pa.Table:
+    # The column named by the side alone tells, after the join, whether the row was on it.
+    chosen = table.select([*keys, *shared]).rename_columns([*keys, *(side + name for name in shared)])
+    return chosen.append_column(side, pa.repeat(pa.scalar(value=True), table.num_rows))
+
+
+def _differs(old: pa.ChunkedArray, new: pa.ChunkedArray) -> pa.ChunkedArray:
+    differs = pc.or_(pc.xor(pc.is_null(old), pc.is_null(new)), pc.fill_null(pc.not_equal(old, new), fill_value=False))
+    if pa.types.is_floating(old.type):
+        both_nan = pc.fill_null(pc.and_(pc.is_nan(old), pc.is_nan(new)), fill_value=False)
+        return pc.and_not(differs, both_nan)
+    return differs
+
+
+def _count(mask: pa.ChunkedArray) -> int:
+    return pc.sum(mask).as_py() or 0

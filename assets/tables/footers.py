@@ -1,0 +1,107 @@
+"""What the end of a Parquet file says: its schema, rows, null counts, and the bounds that readers may skip rows by."""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from assets.tables.arrow_types import type_name
+from assets.tables.schema import Column, Schema
+from contracts.storage import CorruptSnapshotError
+from resources.lake.store import Lake, ObjectInfo, ObjectMissingError
+
+_TAIL_BYTES = 64 * 1024
+_TRAILER_BYTES = 8
+_MAX_FOOTER_BYTES = 64 * 1024 * 1024
+_READERS = 16
+_BOUNDED = {"byte", "short", "integer", "long", "date"}  # and decimals; strings and timestamps may be truncated
+
+
+@dataclass(frozen=True, slots=True)
+class Footer:
+    """One Parquet file as its footer describes it. ``null_counts`` lacks columns that the writer did not count."""
+
+    key: str
+    size: int
+    schema: Schema
+    rows: int
+    unpacked: int
+    """Bytes of the columns before compression."""
+    null_counts: dict[str, int]
+    min_values: dict[str, Any]
+    max_values: dict[str, Any]
+    etag: str | None = None
+    """As the store listed it."""
+
+
+def read_footers(lake: Lake, objects: Iterable[ObjectInfo]) -> list[Footer]:
+    """Read many footers at once, in the order of ``objects``. Raises CorruptSnapshotError and the lake's errors."""
+    with ThreadPoolExecutor(_READERS, thread_name_prefix="footers") as pool:
+        return list(pool.map(lambda found: read_footer(lake, found), objects))
+
+
+def read_footer(lake: Lake, found: ObjectInfo) -> Footer:
+    """Read one footer. Raises CorruptSnapshotError when the file is missing, cut short or not Parquet."""
+    metadata = _metadata(lake, found)
+    schema = Schema(tuple(Column(field.name, type_name(field.type)) for field in metadata.schema.to_arrow_schema()))
+    nulls: dict[str, int] = {}
+    low: dict[str, Any] = {}
+    high: dict[str, Any] = {}
+    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+    groups = [group for group in groups if group.num_rows]  # of an empty group writers count nothing
+    for index, column in enumerate(schema.columns):
+        statistics = [group.column(index).statistics for group in groups]
+        if all(part is not None and part.has_null_count for part in statistics):
+            nulls[column.name] = sum(part.null_count for part in statistics)
+            # A group of nulls only has no bounds.
+            filled = [part for part, group in zip(statistics, groups, strict=True) if part.null_count < group.num_rows]
+            if bounds := _bounds(column.type, filled):
+                low[column.name], high[column.name] = bounds
+    unpacked = sum(group.total_byte_size for group in groups)
+    return Footer(found.key, found.size, schema, metadata.num_rows, unpacked, nulls, low, high, found.etag)
+
+
+def _metadata(lake: Lake, found: ObjectInfo) -> Any:
+    where = lake.url(found.key)
+    try:
+        tail = lake.tail(found.key, min(_TAIL_BYTES, found.size))
+        length = int.from_bytes(tail[-_TRAILER_BYTES:-4], "little") + _TRAILER_BYTES
+        if tail[-4:] != b"PAR1" or length > min(found.size, _MAX_FOOTER_BYTES):
+            raise CorruptSnapshotError(f"{where} does not end like a Parquet file")
+        if length > len(tail):
+            tail = lake.tail(found.key, length)
+        return pq.read_metadata(pa.BufferReader(tail))
+    except ObjectMissingError as error:
+        raise CorruptSnapshotError(str(error)) from error
+    except (pa.ArrowException, OSError) as error:
+        raise CorruptSnapshotError(f"{where} is not a readable Parquet file: {error}") from error
+
+
+def _bounds(kind: str, statistics: list[Any]) -> tuple[Any, Any] | None:
+    bounded = kind in _BOUNDED or kind.startswith("decimal")
+    if not bounded or not statistics or not all(part.has_min_max for part in statistics):
+        return None
+    low = encode_bound(min(part.min for part in statistics))
+    high = encode_bound(max(part.max for part in statistics))
+    return None if low is None or high is None else (low, high)
+
+
+def encode_bound(value: object) -> int | float | str | None:
+    """Return a bound as Delta's statistics spell it, or None when JSON could only carry it rounded.
+
+    A rounded bound would make readers skip rows that match.
+    """
+    if isinstance(value, int):
+        return value
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        number = float(value)
+        text = repr(number)
+        return number if "e" not in text and Decimal(text) == value else None
+    return None
