@@ -48,12 +48,9 @@ _INSTEAD: dict[int | str, dict[str, Any]] = {
 }
 
 
-SUBMIT_REFUSALS = (
+_NEW_REFUSALS = (
     *TENANT_REFUSALS,
-    "payload_too_large",
-    "unsupported_media_type",
-    "malformed_json",
-    "duplicate_key",
+    "not_found",
     "invalid_idempotency_key",
     "unknown_action",
     "recovering",
@@ -63,12 +60,21 @@ SUBMIT_REFUSALS = (
     "idempotency_key_reused",
     "action_changed",
     "backlog_full",
-    "not_found",
     "process_active",
-    "conflicting_request",
-    "too_many_subscribers",
     "version_already_published",
     "version_retired",
+)
+"""What anything that would make a new process may be answered."""
+
+
+SUBMIT_REFUSALS = (
+    *_NEW_REFUSALS,
+    "payload_too_large",
+    "unsupported_media_type",
+    "malformed_json",
+    "duplicate_key",
+    "conflicting_request",
+    "too_many_subscribers",
 )
 """What a submit may be answered."""
 
@@ -176,23 +182,7 @@ async def cancel(caller: Submitter, process_id: ProcessId, _: NoQuery, ports: Po
     status_code=202,
     response_model=Accepted,
     openapi_extra={"parameters": [KEY_HEADER]},
-    responses=responses(
-        *TENANT_REFUSALS,
-        "not_found",
-        "invalid_idempotency_key",
-        "unknown_action",
-        "recovering",
-        "missing_input",
-        "callback_forbidden",
-        "source_forbidden",
-        "idempotency_key_reused",
-        "action_changed",
-        "process_not_retriable",
-        "backlog_full",
-        "process_active",
-        "version_already_published",
-        "version_retired",
-    ),
+    responses=responses(*_NEW_REFUSALS, "process_not_retriable"),
 )
 async def retry(
     caller: Submitter,
