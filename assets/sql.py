@@ -13,13 +13,15 @@
     -- image: geo                                      optional: a name in the deployment's list of images
     -- description: Net revenue by month.
 
-The file's name is the action's name. Inputs are views by their names.
+The file's name is the action's name. Inputs are views by their names. The header ends where the query begins; in it a
+line that begins with one word and a colon is a fact, and every other comment is prose.
 """
 
 import ast
 import re
 from collections.abc import Callable
 from datetime import date
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +35,7 @@ from assets.errors import ActionContractError
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-_FACT = re.compile(r"^--\s*([a-z_]+):\s*(.+?)\s*$")
+_FACT = re.compile(r"^--\s*(\w+)\s*:\s*(.*?)\s*$")
 _HOLDS = re.compile(r"^holds\((.+)\)$")
 _PARAM = re.compile(r"^([a-z][a-z0-9_]*)\s+([a-z]+)(?:\s*=\s*(.+))?$")
 _KNOWN = {"output", "inputs", "schema", "check", "sort_by", "param", "profile", "weight", "image", "description"}
@@ -66,6 +68,8 @@ def load_sql(path: Path) -> Action:
 def _load(path: Path) -> Action:
     text = path.read_text()
     facts = _header(text)
+    if not facts["inputs"]:
+        raise ActionContractError("the header must say '-- inputs: …' once: the query reads these views")
     params_model = _params(path.stem, facts["param"])
     return build(
         name=path.stem,
@@ -87,12 +91,13 @@ def _load(path: Path) -> Action:
 
 def _header(text: str) -> dict[str, list[str]]:
     facts: dict[str, list[str]] = {fact: [] for fact in _KNOWN}
-    for line in text.splitlines():
-        if not line.startswith("--"):
-            break
+    header = takewhile(lambda line: line.startswith("--") or not line, map(str.strip, text.splitlines()))
+    for line in header:
         if match := _FACT.match(line):
-            if match[1] not in _KNOWN:
-                raise ActionContractError(f"header line {line!r}: known are {', '.join(sorted(_KNOWN))}")
+            if match[1] not in _KNOWN or not match[2]:
+                raise ActionContractError(
+                    f"header line {line!r}: write one of {', '.join(sorted(_KNOWN))}, and a value"
+                )
             facts[match[1]].append(match[2])
     return facts
 

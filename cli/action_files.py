@@ -1,6 +1,7 @@
 """The two files that ``lakemill actions new`` writes: an action that counts rows, and its unit test."""
 
 from dataclasses import dataclass
+from keyword import iskeyword
 from pathlib import Path
 
 from assets.errors import ActionContractError
@@ -76,11 +77,20 @@ class ActionFiles:
         test.write_text(_TEST.format(**facts))
         return action, test
 
+    def tests_of(self, name: str) -> tuple[str, str]:
+        """Return what pytest is to run for an action. Raises ActionContractError when it has no test of its own."""
+        own = self.tests / f"test_{name}.py"
+        if not own.exists():
+            raise ActionContractError(f"the action {name!r} has no unit test: write {own}")
+        return str(own), f"{self.tests / 'test_determinism.py'}::test_the_same_inputs_give_the_same_rows[{name}]"
+
     def _refuse(self, name: str, dataset: str) -> None:
         try:
             safe_name(name)
         except ValueError as error:
             raise ActionContractError(f"action {name!r}: {error}") from error
+        if iskeyword(name):
+            raise ActionContractError(f"action {name!r}: it is a word of Python's own")
         outputs = sorted(action.output for action in registry())
         if name in outputs:
             raise ActionContractError(f"an action has the output {name!r} already; there may be one")

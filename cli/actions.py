@@ -49,14 +49,14 @@ def new(
 
 @app.command()
 def test(name: _Name) -> None:
-    """Run the action's unit tests, and prove that the order and number of input files do not change its rows."""
+    """Run tests/actions/test_NAME.py, and prove that the order and number of input files do not change the rows."""
     import pytest
 
     from assets.registry import registry
     from cli.action_files import ActionFiles
 
     action = registry()[name]
-    raise typer.Exit(pytest.main(["-q", str(ActionFiles().tests), "-k", action.name]))
+    raise typer.Exit(pytest.main(["-q", *ActionFiles().tests_of(action.name)]))
 
 
 @app.command()
@@ -84,6 +84,8 @@ def _facts(action: "Action") -> dict[str, Any]:
         "checks": [str(check) for check in action.checks],
         "sort_by": action.sort_by,
         "profile": action.profile,
+        "weight": action.weight,
+        "registers": action.registers,
         "image": action.image,
         "digest": action.digest,
     }

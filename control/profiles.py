@@ -8,21 +8,22 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from contracts.messages import Profile
 from contracts.tenancy import ProfileBounds
 from contracts.views import GrantedProfile
+from control.rules.sizing import cut_to
 from control.tables import profiles
 
 
 async def after_out_of_memory(conn: AsyncConnection, profile: GrantedProfile, bounds: ProfileBounds) -> GrantedProfile:
-    """Return the grant with the memory of one profile up; the same when none has more, or not within ``bounds``."""
+    """Return the grant with the memory of one published profile up, as far as ``bounds`` allow."""
     rows = await conn.execute(select(profiles.c.name, profiles.c.profile))
-    larger = one_up(profile, {name: Profile.model_validate(figures) for name, figures in rows})
-    return profile if bounds.broken_by(larger.granted) else larger
+    return one_up(profile, {name: Profile.model_validate(figures) for name, figures in rows}, bounds)
 
 
-def one_up(profile: GrantedProfile, named: Mapping[str, Profile]) -> GrantedProfile:
-    """Return the grant with the memory of the next larger of ``named``: nowhere less than now, and somewhere more.
+def one_up(profile: GrantedProfile, named: Mapping[str, Profile], bounds: ProfileBounds) -> GrantedProfile:
+    """Return the grant with the memory of the next larger of ``named``, cut to ``bounds``; its reason says what became.
 
-    Only the two heaps grow. The shape stays as it was granted: a published profile may have larger executors and fewer
-    of them, so less memory in all, and shuffle partitions that are too few for this much data.
+    Only the two heaps grow, and none becomes less. The shape stays as it was granted: a published profile may have
+    larger executors and fewer of them, so less memory in all, and shuffle partitions that are too few for this much
+    data.
     """
     now = profile.granted
     has_executors = now.executor_instances > 0
@@ -30,15 +31,25 @@ def one_up(profile: GrantedProfile, named: Mapping[str, Profile]) -> GrantedProf
     candidates = {name: _heaps(each, has_executors=has_executors) for name, each in named.items()}
     larger = {name: each for name, each in candidates.items() if _is_larger(each, heaps)}
     if not larger:
-        return profile
+        return _as_it_was(profile, "no published profile has more")
     name = min(larger, key=lambda each: (larger[each], each))
     above = named[name]
     more = {
         "driver_memory": max(now, above, key=lambda each: each.driver_memory_mb).driver_memory,
         "executor_memory": max(now, above, key=lambda each: each.executor_memory_mb).executor_memory,
     }
-    reason = f"the profile {name!r}: the attempt before ran out of memory"
-    return GrantedProfile(requested=profile.requested, granted=now.model_copy(update=more), reason=reason)
+    full = now.model_copy(update=more)
+    grown = cut_to(bounds, full)
+    if not _is_larger(_heaps(grown, has_executors=has_executors), heaps):
+        return _as_it_was(profile, "your tenant's bounds allow no more")
+    cut = ", as far as your tenant's bounds allow" if grown != full else ""
+    reason = f"the profile {name!r}{cut}: the attempt before ran out of memory"
+    return GrantedProfile(requested=profile.requested, granted=grown, reason=reason)
+
+
+def _as_it_was(profile: GrantedProfile, why: str) -> GrantedProfile:
+    told = f"; the attempt before ran out of memory, and {why}"
+    return profile.model_copy(update={"reason": profile.reason.removesuffix(told) + told})
 
 
 def _heaps(profile: Profile, *, has_executors: bool) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from contracts.messages import Profile
-from contracts.tenancy import TenantLimits, cores_of
+from contracts.tenancy import ProfileBounds, TenantLimits, cores_of
 from contracts.views import GrantedProfile
 
 COMPARABLE = 0.5
@@ -81,7 +81,8 @@ def decide(
         why = f"{asked.reason}: nothing larger may be had, although there are {need.told}{_uncounted(evidence)}"
         return _granted(asked, asked.granted, why)
     cut = ", as far as your tenant's bounds allow," if allowed[name] != full[name] else ""
-    why = f"raised to the profile {name!r}{cut} from {asked.reason}: {need.told}{_uncounted(evidence)}"
+    short = "" if enough else "; that is not enough, and there is no larger one"
+    why = f"raised to the profile {name!r}{cut} from {asked.reason}: {need.told}{short}{_uncounted(evidence)}"
     return _granted(asked, allowed[name], why)
 
 
@@ -113,6 +114,12 @@ def size_of(profile: Profile) -> tuple[int, int]:
     return executors * profile.executor_memory_mb * 1024**2, executors * profile.executor_cores
 
 
+def cut_to(bounds: ProfileBounds, profile: Profile) -> Profile:
+    """Return ``profile`` with every figure that is beyond ``bounds`` lowered to them."""
+    most = bounds.model_dump()
+    return profile.model_copy(update={name: most[name] for name, _ in bounds.broken_by(profile)})
+
+
 def _at_least(asked: Profile, larger: Profile, need: Need) -> Profile:
     """Return, figure by figure, the larger one; what only the deployment decides is that of ``larger``."""
     partitions = min(_MOST_PARTITIONS, ceil(need.input_bytes / BYTES_PER_PARTITION))
@@ -129,8 +136,7 @@ def _at_least(asked: Profile, larger: Profile, need: Need) -> Profile:
 
 def _within(profile: Profile, asked: Profile, limits: TenantLimits) -> Profile:
     """Return ``profile`` cut to ``limits``, but to no less than ``asked``, which keeps them."""
-    most = limits.profile.model_dump()
-    cut = profile.model_copy(update={name: most[name] for name, _ in limits.profile.broken_by(profile)})
+    cut = cut_to(limits.profile, profile)
     cores = limits.in_flight_cores
     if cores is not None and cores_of(cut) > cores:
         room = (cores - cut.driver_cores) // cut.executor_cores

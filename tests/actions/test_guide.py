@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import sys
 from datetime import date
 from pathlib import Path
@@ -89,6 +90,38 @@ def test_sql_takes_parameters_of_every_type_and_several_inputs(tmp_path: Path) -
     assert compute(late, asked | {"most": 0}, flights=flights, before=before) == []
 
 
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        (SQL.replace("-- check: holds", "\n-- chek: holds"), "'-- chek: holds(flights > 0)': write one of"),
+        (SQL.replace("-- check: holds", "-- Check : holds"), "'-- Check : holds(flights > 0)'"),
+        (SQL.replace("-- sort_by: carrier", "-- sort_by:"), "'-- sort_by:'"),
+        (SQL.replace("-- inputs: flights, before=flights\n", ""), "'-- inputs: …' once"),
+    ],
+)
+def test_no_line_of_a_header_is_passed_over(tmp_path: Path, broken: str, told: str) -> None:
+    (tmp_path / "late.sql").write_text(broken)
+    with pytest.raises(ActionContractError, match=re.escape(told)):
+        load_sql(tmp_path / "late.sql")
+
+
+def test_a_header_may_have_empty_lines_and_prose(tmp_path: Path) -> None:
+    (tmp_path / "late.sql").write_text(
+        SQL.replace("-- check: holds", "\n-- Some prose: it says nothing.\n-- check: holds")
+    )
+    assert len(load_sql(tmp_path / "late.sql").checks) == 2
+
+
+def test_an_action_without_a_unit_test_has_not_passed(files: ActionFiles) -> None:
+    files.write("counts", "flights", in_sql=True)
+    own, same_rows = files.tests_of("counts")
+    assert Path(own).exists()
+    assert same_rows.endswith("[counts]")
+    Path(own).unlink()
+    with pytest.raises(ActionContractError, match="has no unit test"):
+        files.tests_of("counts")
+
+
 def test_nothing_is_written_over(files: ActionFiles) -> None:
     files.write("counts", "flights", in_sql=True)
     written = {path: path.read_text() for path in (*files.actions.iterdir(), *files.tests.iterdir())}
@@ -105,6 +138,7 @@ def test_nothing_is_written_over(files: ActionFiles) -> None:
         ("../x", "flights", "must"),
         ("counts", "weather", "flights"),
         ("flights", "orders", "output"),
+        ("class", "flights", "Python"),
     ],
 )
 def test_a_name_that_cannot_be_is_refused(files: ActionFiles, name: str, dataset: str, told: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from dagster import AssetKey, DefaultSensorStatus, Definitions
 
 from assets.checks import identifiers
@@ -66,6 +67,11 @@ def test_every_action_has_a_job_of_its_name_that_cannot_run_for_ever() -> None:
         action = registry()[job.name]
         checks = {key.name for key in job.asset_layer.asset_graph.asset_check_keys}
         assert checks == set(identifiers(action.checks))
+
+
+def test_a_run_that_operators_start_without_a_job_cannot_run_for_ever_either() -> None:
+    instance = yaml.safe_load((ROOT / "deploy" / "local" / "dagster.yaml").read_text())
+    assert instance["run_monitoring"]["max_runtime_seconds"] == MAX_RUN_SECONDS
 
 
 def sensor_named(name: str) -> Any:

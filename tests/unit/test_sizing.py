@@ -55,7 +55,7 @@ def test_ten_terabytes_get_the_largest_with_partitions_of_a_bearable_size_and_sa
     assert 10 * TB / found.granted.shuffle_partitions <= 256 * 1024**2
     assert found.reason == (
         "raised to the profile 'large' from the action's own profile: "
-        "10 TB of input, which want 10 TB of heap at weight 1"
+        "10 TB of input, which want 10 TB of heap at weight 1; that is not enough, and there is no larger one"
     )
     assert "nothing larger may be had" in grant(Evidence(10 * TB), "large").reason
 

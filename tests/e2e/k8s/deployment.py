@@ -64,7 +64,7 @@ class ClusterWorld(World):
             run_ids = [entry["detail"].get("run_id") for entry in process["timeline"] if entry["stage"] == "running"]
             return run_ids[attempt - 1] if len(run_ids) >= attempt else None
 
-        return wait_for(f"attempt {attempt} of {process_id} runs", started, 120)
+        return wait_for(f"attempt {attempt} of {process_id} runs", started, 240)
 
     def driver_of(self, run_id: str) -> str:
         """Return the name of a run's pod."""
@@ -80,7 +80,7 @@ class ClusterWorld(World):
             working = [name for name in mine if "Running task" in self.log(name)]
             return working if len(working) == 2 else None
 
-        return wait_for(f"two executors of run {run_id} at work", at_work, 120, every=POLL_SECONDS)
+        return wait_for(f"two executors of run {run_id} at work", at_work, 240, every=POLL_SECONDS)
 
     def failures(self, process_id: str) -> list[dict[str, str]]:
         """Return the reasons of the attempts that failed."""
