@@ -1,36 +1,53 @@
 """``python -m assets.conformance [FOLDER]``: is everything in a lake as the storage contract says?
 
-It looks at a folder, or without one at the bucket that is configured, and prints a line for each breach. Stricter than
-``verify``: no key may lie there that the contract does not know, and each commit and tombstone must be in canonical
-form. Exit codes: 0 conforms, 1 does not.
+It looks at a folder, or without one at the bucket that is configured, writes nothing, and prints a line for each breach
+and one that says how much it has looked at. Stricter than ``verify``: no key may lie there that the contract does not
+know, and each commit and tombstone must be in canonical form. Exit codes: 0 conforms, 1 does not, 2 there is no such
+folder.
 """
 
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from assets.snapshots.verify import verify
 from contracts.commit import Commit
 from contracts.identity import Coordinate
-from contracts.storage import CorruptSnapshotError, committed_at_key, retired_at_key, token_at_key
+from contracts.storage import CorruptSnapshotError, committed_at_key, is_known_key, retired_at_key
 from contracts.tombstone import Tombstone
 from resources.lake.folder import FileLake
 from resources.lake.store import Lake, S3Lake
 from resources.settings import lake_settings
 
-_PRIVATE = "_lakemill/"
+
+@dataclass(slots=True)
+class Looked:
+    """How much was looked at."""
+
+    keys: int = 0
+    commits: int = 0
+    tombstones: int = 0
 
 
-def breaches(lake: Lake, prefix: str = "", *, deep: bool = False) -> Iterator[str]:
-    """Yield a sentence for each breach of the contract below ``prefix``. Raises the lake's errors."""
+def breaches(lake: Lake, prefix: str = "", *, deep: bool = False, looked: Looked | None = None) -> Iterator[str]:
+    """Yield a sentence for each breach of the contract below ``prefix``, and count. Raises the lake's errors."""
+    looked = looked or Looked()
     for found in lake.list(prefix):
         key = found.key
+        looked.keys += 1
         if place := committed_at_key(key):
+            looked.commits += 1
             yield from _of_commit(lake, key, place, deep=deep)
         elif place := retired_at_key(key):
+            looked.tombstones += 1
             yield from _of_document(lake, key, place, Tombstone)
-        elif token_at_key(key) is None and not key.startswith(_PRIVATE) and not key.endswith("/"):
+        elif not is_known_key(key) and not _is_folder_marker(key):
             yield f"{key} is no key of the contract"
+
+
+def _is_folder_marker(key: str) -> bool:
+    return key.endswith("/")  # what consoles make of a "new folder": empty, and nothing to a reader
 
 
 def _of_commit(lake: Lake, key: str, place: Coordinate, *, deep: bool) -> Iterator[str]:
@@ -50,12 +67,18 @@ def _of_document(lake: Lake, key: str, place: Coordinate, kind: type[Commit] | t
 def main(arguments: list[str]) -> int:
     """Print every breach; return the exit code."""
     settings = lake_settings()
+    if arguments and not Path(arguments[0]).is_dir():
+        sys.stderr.write(f"{arguments[0]} is no folder\n")
+        return 2
     lake = FileLake(Path(arguments[0])) if arguments else S3Lake(settings, settings.lake_bucket)
-    found = 0
-    for breach in breaches(lake, deep=True):
+    looked, found = Looked(), 0
+    for breach in breaches(lake, deep=True, looked=looked):
         sys.stdout.write(f"{breach}\n")
         found += 1
-    sys.stdout.write(f"{found} breaches of storage contract 1\n")
+    sys.stdout.write(
+        f"{found} breaches of storage contract 1; "
+        f"looked at {looked.commits} commits, {looked.tombstones} tombstones and {looked.keys} keys in all\n"
+    )
     return 1 if found else 0
 
 

@@ -6,7 +6,6 @@ which no writer knows: readers read, writers refuse. The ``lakemill.*`` properti
 
 import hashlib
 import json
-import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Self
 from uuid import UUID, uuid5
@@ -15,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from contracts.delta_entry import VERSION_PROPERTY, read_entry
 from contracts.identity import TOKEN_PATTERN, Coordinate
-from contracts.storage import MAX_FILES, STORAGE_CONTRACT_VERSION, CorruptSnapshotError
+from contracts.storage import DATA_FILE, MAX_FILES, STORAGE_CONTRACT_VERSION, CorruptSnapshotError
 from contracts.strict_json import loads
 
 PROTOCOL = {"minReaderVersion": 1, "minWriterVersion": 7, "writerFeatures": ["appendOnly", "lakemillSealed"]}
@@ -24,7 +23,6 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OPTIONAL = {"process_id", "attempt", "tenant"}
 _JSON_FIELDS = {"inputs", "params", "checks", "resources", "stages"}
 _ETAG_TAG = "lakemill.etag"
-_FILE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._=-]*(/[A-Za-z0-9][A-Za-z0-9._=-]*)*\.parquet\Z")
 
 
 class _Frozen(BaseModel):
@@ -43,6 +41,11 @@ class DataFile(_Frozen):
     max_values: dict[str, Any] = Field(default_factory=dict)
     etag: str | None = None
     """The store's mark of the content, as it lists it; another one means other bytes. None where there is none."""
+
+    @property
+    def columns(self) -> set[str]:
+        """The columns that its statistics name."""
+        return {*self.null_counts, *self.min_values, *self.max_values}
 
 
 class InputUsed(_Frozen):
@@ -227,7 +230,7 @@ def _files(adds: list[dict[str, Any]], token: str) -> list[DataFile]:
 
 def _file(add: dict[str, Any], token: str) -> DataFile:
     folder, _, name = add["path"].partition("/")
-    if folder != token or not _FILE_NAME.match(name):
+    if folder != token or not DATA_FILE.fullmatch(name):
         raise ValueError(f"file {add['path']!r} lies outside the token folder")
     stats = loads(add["stats"].encode())
     return DataFile(

@@ -14,17 +14,25 @@ SnapshotError
     └── NewerSnapshotError       written by a later contract
 """
 
+import re
+
 from contracts.identity import TOKEN_PATTERN, Coordinate, safe_id
 from contracts.problems import LakemillError
 
 STORAGE_CONTRACT_VERSION = 1
 MAX_FILES = 100_000
 MAX_KEY_BYTES = 1024
-RETIRED_PREFIX = "_lakemill/retired/"
+_PRIVATE = "_lakemill/"
+RETIRED_PREFIX = f"{_PRIVATE}retired/"
 """The folder of the tombstones; no entity_id begins with an underscore."""
 _LOG_NAME = "_delta_log"
 _COMMIT_NAME = f"{_LOG_NAME}/{0:020d}.json"
 _SUCCESS_NAME = "_SUCCESS"
+
+DATA_FILE = re.compile(r"part-[A-Za-z0-9._-]+\.parquet")
+"""The name of a data file, which lies in its token folder itself."""
+_WORK_FOLDER = "__magic_job-"
+"""What the names of the folders begin with that Spark's committer keeps its notes in while it writes."""
 
 STAGES = ("run_started", "inputs_resolved", "spark_ready", "executors_ready", "written", "audited")
 """What a run has reached before its commit, in order; ``executors_ready`` only where executors are processes of their
@@ -102,7 +110,12 @@ def token_prefix(coordinate: Coordinate, token: str) -> str:
 
 def success_key(coordinate: Coordinate, token: str) -> str:
     """Return the key of the marker that a whole token folder has. It is removed before anything else of the folder."""
-    return f"{token_prefix(coordinate, token)}{_SUCCESS_NAME}"
+    return success_name(token_prefix(coordinate, token))
+
+
+def success_name(folder: str) -> str:
+    """Return the key of the marker in a token folder, which ends in a slash."""
+    return f"{folder}{_SUCCESS_NAME}"
 
 
 def token_at_key(key: str) -> tuple[Coordinate, str] | None:
@@ -110,6 +123,16 @@ def token_at_key(key: str) -> tuple[Coordinate, str] | None:
     parts = key.split("/", 4)
     place = _coordinate("/".join(parts[:3]))
     return (place, parts[3]) if place and len(parts) == 5 and TOKEN_PATTERN.match(parts[3]) else None
+
+
+def is_known_key(key: str) -> bool:
+    """Return whether something of this contract may lie at ``key``."""
+    if committed_at_key(key) or retired_at_key(key):
+        return True
+    if token_at_key(key) is None:
+        return key.startswith(_PRIVATE) and not key.startswith(RETIRED_PREFIX)
+    name = key.split("/", 4)[4]
+    return name in {"", _SUCCESS_NAME} or name.startswith(_WORK_FOLDER) or DATA_FILE.fullmatch(name) is not None
 
 
 def landing_prefix(coordinate: Coordinate) -> str:

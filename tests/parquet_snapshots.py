@@ -20,10 +20,10 @@ from resources.lake.store import Lake, PutOutcome
 DIGEST = "ab" * 32
 
 
-def parquet(table: pa.Table) -> bytes:
-    """The table as Spark would write it: with a checksum for each page."""
+def parquet(table: pa.Table, **options: Any) -> bytes:
+    """The table as Spark would write it: with a checksum for each page, unless ``options`` of Arrow say otherwise."""
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, write_page_checksum=True, store_schema=False)
+    pq.write_table(table, sink, **{"write_page_checksum": True, "store_schema": False, **options})
     return bytes(sink.getvalue())
 
 

@@ -1,7 +1,7 @@
 """From what Spark wrote to a commit: the token folder is exactly what the magic committer finished, and every footer
 agrees with the declared schema.
 
-Nothing here decides success: the conditional PUT of the commit does (``assets/running/runner.py``).
+Nothing here decides success: the conditional PUT of the commit does (``publication.py``).
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from assets.errors import CommitterError
 from assets.tables.footers import Footer, read_footers
 from assets.tables.schema import Schema
 from contracts.commit import DataFile
-from contracts.storage import MAX_FILES, CorruptSnapshotError
+from contracts.storage import DATA_FILE, MAX_FILES, CorruptSnapshotError, success_name
 from contracts.strict_json import MalformedJsonError, loads
 from resources.lake.store import Lake, ObjectInfo
 
@@ -24,7 +24,7 @@ def finished_files(lake: Lake, folder: str) -> list[Footer]:
     Raises CommitterError when the folder is not exactly what one finished job of the magic committer left.
     """
     success = _success_marker(lake, folder)
-    found = [entry for entry in lake.list(folder) if entry.key not in {folder, f"{folder}_SUCCESS"}]
+    found = [entry for entry in lake.list(folder) if entry.key not in {folder, success_name(folder)}]
     _compare(found, success, folder)
     try:
         return read_footers(lake, found)
@@ -52,7 +52,7 @@ def data_files(footers: Sequence[Footer], folder: str, schema: Schema) -> list[D
 
 
 def _success_marker(lake: Lake, folder: str) -> dict[str, Any]:
-    body = lake.get(f"{folder}_SUCCESS")
+    body = lake.get(success_name(folder))
     if not body:
         raise CommitterError(f"{lake.url(folder)}: _SUCCESS is {'missing' if body is None else 'empty'}: {_REMEDY}")
     try:
@@ -70,7 +70,7 @@ _REMEDY = "Spark did not write with the magic committer; check the committer's s
 def _compare(found: list[ObjectInfo], success: dict[str, Any], folder: str) -> None:
     keys = {entry.key for entry in found}
     named = {str(name).lstrip("/") for name in success.get("filenames", ())}
-    strangers = sorted(key for key in keys if not key.endswith(".parquet") or "/" in key.removeprefix(folder))
+    strangers = sorted(key for key in keys if not DATA_FILE.fullmatch(key.removeprefix(folder)))
     if strangers:
         raise CommitterError(f"{folder} holds files that no data file is named like: {strangers[:3]}")
     if not keys or len(keys) > MAX_FILES:

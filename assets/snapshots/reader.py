@@ -114,6 +114,9 @@ def find_snapshot(lake: Lake, coordinate: Coordinate) -> Snapshot | None:
         schema = Schema.from_json(commit.schema_string)
     except (ValueError, KeyError, TypeError) as error:
         raise CorruptSnapshotError(f"{coordinate}: the commit's schema cannot be read: {error}") from error
+    for file in commit.files:
+        if unknown := file.columns - set(schema.names):
+            raise CorruptSnapshotError(f"{coordinate}: the commit has statistics of {min(unknown)!r}, no column")
     return Snapshot(lake, commit, digest(data), schema)
 
 

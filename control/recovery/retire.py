@@ -93,11 +93,11 @@ class Retirer:
         """
         earlier = await read_tombstone(self.lake, place)
         stone = await (self._bury(place) if earlier is None else self._again(earlier))
+        # Said again it waits again: without a commit nobody knows whether the call before was cut off in its pause.
+        await self._outwait()
         has_commit = await asyncio.to_thread(self.lake.get, commit_key(place)) is not None
-        if has_commit or earlier is None:  # else somebody has waited already, and removed it
-            await self._outwait()
-            await asyncio.to_thread(self.lake.delete, [commit_key(place)])
-            self.tell("Its commit is removed: nobody finds it any more.")
+        await asyncio.to_thread(self.lake.delete, [commit_key(place)])
+        self.tell("Its commit is removed: nobody finds it any more.")
         crash_point("T3")
         removed = int(has_commit) + await self._remove_files(place, stone.token)
         async with self.db.transaction() as conn:

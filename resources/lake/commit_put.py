@@ -5,6 +5,7 @@ and the body would therefore commit whenever it wakes up. So nothing is sent bef
 gives up what it cannot deliver in time (docs/decisions/0008-the-commit-and-its-permit.md).
 """
 
+import re
 import socket
 import ssl
 from collections.abc import Callable, Iterable
@@ -26,6 +27,8 @@ _HEADERS_ROOM = 64 * 1024
 _TLS_READ_BYTES = 64 * 1024
 _Result = TypeVar("_Result")
 
+_CODE = re.compile(r"<Code>(\w+)</Code>")
+
 
 @dataclass(frozen=True, slots=True)
 class PutAnswer:
@@ -33,6 +36,12 @@ class PutAnswer:
 
     status: int
     text: str
+
+    @property
+    def code(self) -> str:
+        """S3's code of a refusal. Tell nothing else of it: the rest quotes what was signed, and with whose key."""
+        found = _CODE.search(self.text)
+        return found[1] if found else "without a code"
 
 
 def put_in_one_write(

@@ -18,10 +18,9 @@ class FileLake:
     """A bucket below ``root``. ``clock`` (seconds since 1970) decides when a presigned commit is over."""
 
     def __init__(self, root: Path, *, clock: Callable[[], float] = time.time) -> None:
-        """Make the folder."""
+        """Touch nothing yet: the first write makes the folder."""
         self._root = root
         self._clock = clock
-        (root / _SCRATCH).mkdir(parents=True, exist_ok=True)
 
     def url(self, key: str) -> str:
         """See Lake; ``file://`` here."""
@@ -86,7 +85,7 @@ class FileLake:
         return PutOutcome.CREATED
 
     def _scratch(self, body: bytes) -> Path:
-        path = self._root / _SCRATCH / secrets.token_hex(8)
+        path = self._ready(f"{_SCRATCH}/{secrets.token_hex(8)}")
         path.write_bytes(body)
         return path
 

@@ -15,10 +15,10 @@ from enum import Enum
 from typing import NoReturn, Protocol
 
 import stamina
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
 from contracts.problems import LakemillError
-from resources.lake.commit_put import PutAnswer, expiry_of, put_in_one_write
+from resources.lake.commit_put import expiry_of, put_in_one_write
 from resources.lake.s3 import content_md5, distrust, s3_client, tls_context
 from resources.settings import LakeSettings
 
@@ -26,7 +26,7 @@ _MISSING = {"NoSuchKey", "404", "NotFound"}
 _CHANGED = "BadDigest"
 _PASSING = {"SlowDown", "RequestTimeout", "ThrottlingException", _CHANGED}
 """Refusals below 500 that another try may not meet."""
-_CODE, _EXPIRED = re.compile(r"<Code>(\w+)</Code>"), re.compile(r"<Message>[^<]*expired", re.IGNORECASE)
+_EXPIRED = re.compile(r"<Message>[^<]*expired", re.IGNORECASE)
 
 
 class LakeError(LakemillError):
@@ -198,6 +198,8 @@ class S3Lake:
             status, code = error.response["ResponseMetadata"]["HTTPStatusCode"], error.response["Error"]["Code"]
             if status < 500 and status != 429 and code not in _PASSING:
                 raise LakeAccessError(f"{self.url(key)}: {status} {code}; check credentials and bucket") from error
+        if isinstance(error, NoCredentialsError | PartialCredentialsError):
+            raise LakeAccessError(f"{self.url(key)}: {error}; set LAKEMILL_S3_ACCESS_KEY and …_SECRET_KEY") from error
         raise LakeUnavailableError(f"{self.url(key)}: {distrust(error) or error}") from error
 
 
@@ -235,16 +237,10 @@ class _S3PresignedPut:
                 return PutOutcome.EXISTS
             case 409:
                 raise _ConflictError
-            case 403 if _code(answer) == "AccessDenied" and _EXPIRED.search(answer.text):
+            case 403 if answer.code == "AccessDenied" and _EXPIRED.search(answer.text):
                 return PutOutcome.EXPIRED
-            case 400 if _code(answer) == _CHANGED:
+            case 400 if answer.code == _CHANGED:
                 raise LakeUnavailableError(f"{self.name}: the commit arrived at the store changed, and was not stored")
         if answer.status >= 500 or answer.status == 429:
             raise LakeUnavailableError(f"{self.name}: the store answered {answer.status} to the commit")
-        raise LakeAccessError(f"{self.name}: the store refuses the commit: {answer.status} {_code(answer)}")
-
-
-def _code(answer: PutAnswer) -> str:
-    # Only the code: the rest of a refusal quotes what was signed, and with whose key.
-    found = _CODE.search(answer.text)
-    return found[1] if found else "without a code"
+        raise LakeAccessError(f"{self.name}: the store refuses the commit: {answer.status} {answer.code}")

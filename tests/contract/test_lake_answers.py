@@ -1,11 +1,14 @@
 """What a store may answer to a commit, from a stub that says it: known, unknown, or nobody's to repeat."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler
 
 import pytest
 
 from resources.lake.store import LakeAccessError, LakeUnavailableError, PutOutcome, S3Lake
+from resources.settings import LakeSettings
 from tests.s3_server import http_server, settings_for
 
 
@@ -82,3 +85,20 @@ def test_a_store_that_does_not_listen_is_unavailable() -> None:
     lake = S3Lake(settings_for("http://127.0.0.1:9"), "lake")
     with pytest.raises(LakeUnavailableError):
         lake.presign_commit("k", 60).send(b"x")
+
+
+def test_without_a_key_it_is_our_mistake_and_no_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    nobody = S3Lake(LakeSettings(s3_endpoint="http://127.0.0.1:9", s3_access_key=None, s3_secret_key=None), "lake")
+    asked: list[Callable[[], object]] = [
+        partial(nobody.get, "key"),
+        partial(nobody.put, "key", b""),
+        lambda: list(nobody.list("")),
+    ]
+    for ask in asked:
+        with pytest.raises(LakeAccessError, match="LAKEMILL_S3_ACCESS_KEY"):
+            ask()

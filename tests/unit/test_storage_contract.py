@@ -108,11 +108,27 @@ def test_a_lake_that_we_wrote_conforms_and_each_breach_is_told(tmp_path: Path) -
     assert subprocess.run(command, check=True, capture_output=True, text=True).stdout.startswith("0 breaches")
     spaced = (lake.get(commit_key(bench.home)) or b"").replace(b'{"protocol":', b'{"protocol": ')
     lake.put(f"{HOME}/notes.txt", b"x")
+    lake.put(f"{bench.home}/01924f5e-8c00-7b3a-9d41-6f0c2a7e5b10-1-0123456789abcdef/evil.exe", b"x")
+    lake.put("_lakemill/retired/not a place.json", b"{}")
     lake.put(tombstone_key(HOME), b"{}")
     lake.delete([commit_key(bench.home)])
     lake.put(commit_key(bench.home), spaced)
     told = list(breaches(lake))
-    assert len(told) == 3
-    for words in ("notes.txt is no key", "tombstone cannot be read", "not in canonical form"):
+    assert len(told) == 5
+    for words in (
+        "notes.txt is no key",
+        "evil.exe is no key",
+        "not a place.json is no key",
+        "tombstone cannot be read",
+        "not in canonical form",
+    ):
         assert any(words in breach for breach in told), told
     assert subprocess.run(command, check=False, capture_output=True).returncode == 1
+
+
+def test_a_folder_that_is_not_there_does_not_conform_and_is_not_made(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "assets.conformance", str(tmp_path / "lake")]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is no folder" in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -151,7 +151,7 @@ async def test_saying_it_again_removes_what_is_left_and_changes_nothing_else(
     lake.put(f"{token_prefix(HERE, stone.token)}part-9.parquet", b"left behind")
     waits = Waits()
     assert await retirer(plane, lake, waits).retire(HERE) == 1
-    assert waits.seconds == []
+    assert waits.seconds == [120 + 5 + 10], "the call before may have been cut off in its pause"
     assert (await read_tombstone(lake, HERE), await plane.rows(snapshots)) == (stone, row)
 
 
