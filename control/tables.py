@@ -10,6 +10,7 @@ from control.schema import JSONB, VERBATIM, metadata, moment, now
 
 ACTIVE_SQL = sa.text("state IN ({})".format(", ".join(f"'{state.value}'" for state in sorted(ACTIVE))))
 _COORDINATE = ("entity_id", "data_version", "dataset")
+_RELEASE_ORDER = (sa.desc("priority"), "created_at", "id")
 # A first attempt that waits for its release, and all else that has not ended. Each in so many words: an index is used
 # where PostgreSQL sees that its condition holds.
 BACKLOG_SQL = sa.text("state = 'accepted' AND released_at IS NULL AND attempt = 1 AND ending IS NULL")
@@ -135,7 +136,7 @@ processes = sa.Table(
     sa.Index("ix_processes_backlog", "deadline_at", postgresql_where=BACKLOG_SQL),
     sa.Index("ix_processes_in_flight", "tenant_id", postgresql_where=IN_FLIGHT_SQL),
     sa.Index("ix_processes_finished_at", "finished_at", postgresql_where=sa.text("finished_at IS NOT NULL")),
-    sa.Index("ix_processes_ready", "tenant_id", sa.desc("priority"), "created_at", "id", postgresql_where=WAITING_SQL),
+    sa.Index("ix_processes_ready", "tenant_id", "backfill_id", *_RELEASE_ORDER, postgresql_where=WAITING_SQL),
     sa.Index("ix_processes_backfill_id_state", "backfill_id", "state", postgresql_where=_OF_BACKFILL_SQL),
     sa.Index("ix_processes_backfill_id_id", "backfill_id", "id", postgresql_where=_OF_BACKFILL_SQL),
     # A page of a list: the newest of a tenant, and the newest of those that one filter leaves.

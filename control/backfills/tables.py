@@ -7,6 +7,8 @@ from control.schema import JSONB, VERBATIM, metadata, now
 
 AT_WORK_SQL = sa.text(f"state IN ('{BackfillState.EXPANDING}', '{BackfillState.CANCELLING}')")
 UNCOUNTED_SQL = sa.text(f"ended IS NULL AND state IN ('{BackfillState.EXPANDED}', '{BackfillState.CANCELLED}')")
+RELEASED_SQL = sa.text(f"ended IS NULL AND state <> '{BackfillState.PAUSED}'")
+"""What may have processes that wait for their release, and does not keep them."""
 
 backfills = sa.Table(
     "backfills",
@@ -27,6 +29,7 @@ backfills = sa.Table(
     sa.Index("ix_backfills_tenant_id_created_at", "tenant_id", "created_at"),
     sa.Index("ix_backfills_at_work", "updated_at", postgresql_where=AT_WORK_SQL),
     sa.Index("ix_backfills_uncounted", "updated_at", postgresql_where=UNCOUNTED_SQL),
+    sa.Index("ix_backfills_released", "tenant_id", postgresql_where=RELEASED_SQL),
 )
 
 backfill_entities = sa.Table(

@@ -83,7 +83,7 @@ async def _full(conn: AsyncConnection, row: RowMapping, max_in_flight: int) -> t
 
 
 async def _ahead(conn: AsyncConnection, row: RowMapping) -> int:
-    """Return how many of the tenant's own go before this one, up to a bound, in the order of releasing.release."""
+    """Return how many of the tenant's own go before this one, up to a bound, in the order of releasing.order."""
     mine = processes.c
     older = tuple_(mine.created_at, mine.id) < tuple_(literal(row["created_at"]), literal(row["id"]))
     sooner = or_(mine.priority > row["priority"], and_(mine.priority == row["priority"], older))

@@ -18,35 +18,28 @@ import structlog
 from pydantic import ValidationError
 from sqlalchemy import (
     BigInteger,
-    ColumnElement,
-    Float,
     Integer,
-    Select,
     Text,
     Uuid,
-    cast,
     column,
     delete,
     exists,
     func,
     insert,
-    or_,
     select,
-    true,
     tuple_,
     update,
     values,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from contracts.backfills import BackfillState
 from contracts.intake import LogPosition
 from contracts.messages import ReleaseRecord
 from contracts.problems import LakemillError
-from control.backfills.tables import backfills
 from control.recovery.tables import RECOVERING
+from control.releasing.order import next_to_release
 from control.schema import Row
-from control.tables import ACTIVE_SQL, IN_FLIGHT_SQL, WAITING_SQL, outbox, process_events, processes, tenants
+from control.tables import ACTIVE_SQL, IN_FLIGHT_SQL, outbox, process_events, processes
 from control.transitions import lock_all
 from resources.database import Database
 from resources.faults import crash_point
@@ -126,59 +119,6 @@ async def _pick(db: Database, max_in_flight: int) -> list[_Picked]:
             pause = update(processes).where(processes.c.id.in_(unreadable))
             await conn.execute(pause.values(not_before=func.now() + _UNREADABLE_PAUSE))
     return [_Picked(row["id"], row["attempt"], row["picked_at"], record) for row, record in encoded if record]
-
-
-def next_to_release(room: int) -> Select[Any]:
-    """Fill ``room`` places one by one, each from the tenant that then has the fewest in flight for its weight.
-
-    Its n-th waiting process would be a tenant's (in flight + n)-th: ordering by that number is filling one by one.
-    Each tenant's first are read from an index in their order, so a long backlog costs nothing. A tenant's own limits
-    end its turn at the first process that is too many; one that is larger than the limit goes when it can go alone.
-    """
-    flying = select(
-        processes.c.tenant_id, func.count().label("count"), func.sum(processes.c.cores).label("cores")
-    ).where(IN_FLIGHT_SQL)
-    busy = flying.group_by(processes.c.tenant_id).subquery("busy")
-    order = (processes.c.priority.desc(), processes.c.created_at, processes.c.id)
-    needed = (processes.c.id, processes.c.attempt, processes.c.tenant_id, processes.c.request, processes.c.request_hash)
-    # At most a window of each backfill waits, so those of a paused one are soon passed over.
-    is_paused = exists().where(
-        backfills.c.id == processes.c.backfill_id, backfills.c.state == BackfillState.PAUSED.value
-    )
-    first = (
-        select(
-            *needed,
-            processes.c.priority,
-            processes.c.created_at,
-            func.row_number().over(order_by=order).label("n"),
-            func.sum(processes.c.cores).over(order_by=order).label("cores"),
-        )
-        .join(outbox, (outbox.c.process_id == processes.c.id) & (outbox.c.attempt == processes.c.attempt))
-        .where(processes.c.tenant_id == tenants.c.id, WAITING_SQL)
-        # By now() what was accepted since the transaction began would lose a place that was counted as free since then.
-        .where(processes.c.not_before <= func.statement_timestamp(), processes.c.ending.is_(None), ~is_paused)
-        .order_by(*order)
-        .limit(room)
-        .correlate(tenants)
-        .lateral("first")
-    )
-    number = func.coalesce(busy.c.count, 0) + first.c.n
-    cores = func.coalesce(busy.c.cores, 0) + first.c.cores
-    return (
-        select(first, func.now().label("picked_at"))
-        .select_from(tenants.join(first, true()).outerjoin(busy, busy.c.tenant_id == first.c.tenant_id))
-        .where(func.coalesce(number <= _limit("in_flight"), true()))
-        .where(or_(number == 1, func.coalesce(cores <= _limit("in_flight_cores"), true())))
-        .order_by(
-            number / func.coalesce(_limit("weight"), 1.0), first.c.priority.desc(), first.c.created_at, first.c.id
-        )
-        .limit(room)
-    )
-
-
-def _limit(name: str) -> ColumnElement[float]:
-    """Return a tenant's limit as SQL: NULL where it has none."""
-    return cast(tenants.c.limits[name].astext, Float)
 
 
 def record_of(row: Row) -> OutgoingRecord | None:
