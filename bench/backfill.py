@@ -21,9 +21,12 @@ COUNT = 100_000
 LONGEST_SECONDS = 2.0
 _PATIENCE_SECONDS = 3600.0
 _SAMPLED_SECONDS = 0.02
+_SHOWN = 300
 _OLDEST = """
-    SELECT coalesce(extract(epoch FROM max(now() - xact_start)), 0) FROM pg_stat_activity
+    SELECT extract(epoch FROM clock_timestamp() - xact_start) AS seconds, state || ': ' || query AS doing
+    FROM pg_stat_activity
     WHERE datname = 'lakemill' AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+      AND xact_start IS NOT NULL ORDER BY xact_start LIMIT 1
 """
 
 
@@ -60,20 +63,24 @@ async def _measure(bench: BenchStack, count: int, report: Report) -> None:
         view = await _expanded(client, made["backfill_id"])
         took = time.monotonic() - began
         ended.set()
-        report.add("longest_transaction", await sampling, "s", LONGEST_SECONDS)
+        longest, doing = await sampling
+        report.add("longest_transaction", longest, "s", LONGEST_SECONDS)
+        print(f"The longest transaction was last seen in the state {doing}")
     report.add("expanded", took, "s")
     report.add("rate", count / took, "processes/s")
     report.add("not_made", count - sum(view["processes"].values()), "processes", target=0)
 
 
-async def _longest(db: Database, ended: asyncio.Event) -> float:
-    """Return the age of the oldest transaction that was seen until ``ended``, in seconds."""
-    longest = 0.0
+async def _longest(db: Database, ended: asyncio.Event) -> tuple[float, str]:
+    """Return the age of the oldest transaction that was seen until ``ended``, in seconds, and what it did then."""
+    longest, doing = 0.0, ""
     async with db.reading() as conn:
         while not ended.is_set():
-            longest = max(longest, float(await conn.scalar(text(_OLDEST)) or 0))
+            oldest = (await conn.execute(text(_OLDEST))).first()
+            if oldest is not None and oldest.seconds > longest:
+                longest, doing = float(oldest.seconds), " ".join(oldest.doing.split())[:_SHOWN]
             await asyncio.sleep(_SAMPLED_SECONDS)
-    return longest
+    return longest, doing
 
 
 async def _expanded(client: httpx.AsyncClient, backfill_id: str) -> dict[str, dict[str, int]]:

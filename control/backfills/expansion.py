@@ -36,10 +36,12 @@ log = structlog.get_logger(__name__)
 
 WINDOW = 1000
 """Processes of one backfill that wait for their release, at most: the rest are not made yet."""
-CHUNK = 200
+CHUNK = 50
 PLANNED_AT_ONCE = 8
 PLAN_SECONDS = 30.0
 """A lake that answers slowly ends a chunk early, so that the others have their turn."""
+MAKE_SECONDS = 1.0
+"""So does a slow database or machine: until it ends, a transaction holds its coordinates and keeps old rows."""
 _TO_SKIP = {"version_already_published", "version_retired", "process_active"}
 _TO_WAIT_FOR = {"backlog_full", "recovering"}
 
@@ -191,8 +193,11 @@ async def _still_there(conn: AsyncConnection, backfill_id: UUID, chosen: Sequenc
 
 
 async def _make(conn: AsyncConnection, plans: Sequence[_Planned]) -> _Counts:
-    counts = _Counts()
+    """Make the first of them: all, or as many as ``MAKE_SECONDS`` allow."""
+    counts, until = _Counts(), monotonic() + MAKE_SECONDS
     for each in plans:
+        if counts.done and monotonic() > until:
+            break
         refusal = each.refusal or await _store(conn, each)
         code = refusal.problem.code if refusal else None
         if code in _TO_WAIT_FOR:

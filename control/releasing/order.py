@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Float, LateralFromClause, Select, cast, func, or_, select, true, union_all
+from sqlalchemy import ColumnElement, Float, Select, cast, func, or_, select, true, union_all
+from sqlalchemy.sql.selectable import LateralFromClause
 
 from control.backfills.tables import RELEASED_SQL, backfills
 from control.tables import IN_FLIGHT_SQL, WAITING_SQL, outbox, processes, tenants

@@ -4,10 +4,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, delete, event
 
+from bench.plans import sent_statements
+from control.backfills import expansion
 from control.backfills.expansion import CHUNK
-from tests.integration.backfilling import count, create, expand, shown
+from control.backfills.tables import backfill_entities
+from tests.integration.backfilling import count, create, expand, expander, shown
 from tests.integration.tenant import Caller
 
 pytestmark = pytest.mark.anyio
@@ -47,3 +50,27 @@ async def test_no_transaction_grows_with_the_backfill(acme: Caller, transactions
     assert (await shown(acme, made))["state"] == "expanded"
     assert await count(acme.plane) == ENTITIES
     assert max(transactions) <= PER_ENTITY * CHUNK + BESIDES
+
+
+async def test_a_database_that_is_slow_ends_a_chunk_early(acme: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = await create(acme, entities=["a", "b", "c", "d"])
+    worker = expander(acme.plane)
+    monkeypatch.setattr(expansion, "MAKE_SECONDS", 0)
+    assert [await worker.step() for _ in range(2)] == [1, 1]
+    monkeypatch.undo()
+    assert await worker.step() == 2
+    found = await shown(acme, made)
+    assert (found["state"], found["looked_at"], found["processes"]) == ("expanded", 4, {"accepted": 4})
+
+
+async def test_nothing_is_looked_up_for_each_entity_while_a_backfill_is_created(acme: Caller) -> None:
+    with sent_statements() as sent:
+        await create(acme, entities=["a", "b", "c"])
+    (written,) = [each for each in sent if each.statement.startswith("INSERT INTO backfill_entities")]
+    async with acme.plane.db.transaction() as conn:
+        await conn.execute(delete(backfill_entities))
+        plan = await conn.exec_driver_sql(f"EXPLAIN (ANALYZE) {written.statement}", written.parameters)
+        lines = [str(line) for line in plan.scalars()]
+        await conn.rollback()
+    assert lines[0].startswith("Insert on backfill_entities")
+    assert not [line for line in lines if line.startswith("Trigger")]
