@@ -23,6 +23,7 @@ FIGURES = {
     },
     "commit_race": {"rounds_with_one_winner", "puts_per_second"},
     "snapshot_reads": {"reads", "snapshots_seen", "kills"},
+    "cold_start": {"lakemill_ready", "stock_ready", "ready_times_faster", "result_times_faster"},
 }
 
 

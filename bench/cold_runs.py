@@ -1,0 +1,36 @@
+"""``python -m bench.cold_runs ACTION ENTITY VERSION…``: runs in Dagster's storage that wait to be executed.
+
+Prints for each version, as one line of JSON, the command that executes its run: that of a run pod. The environment
+names the instance (``Stack.dagster_env``).
+"""
+
+import json
+import sys
+
+from dagster import DagsterInstance
+from dagster._core.definitions.partitions.utils import get_tags_from_multi_partition_key
+from dagster._core.definitions.reconstruct import ReconstructableRepository
+from dagster._grpc.types import ExecuteRunArgs
+
+from assets.partitions import add_keys, partition_key
+from deploy.local.site import DEFINITIONS, ROOT
+
+
+def _commands(instance: DagsterInstance, action: str, entity: str, versions: list[str]) -> list[list[str]]:
+    repository = ReconstructableRepository.for_module(DEFINITIONS, "defs", str(ROOT))
+    job = repository.get_reconstructable_job(action)
+    definition, origin = job.get_definition(), job.get_python_origin()
+    commands = []
+    for version in versions:
+        add_keys(instance, entity, version)
+        tags = get_tags_from_multi_partition_key(partition_key(entity, version))
+        run = instance.create_run_for_job(definition, tags=tags, job_code_origin=origin)
+        arguments = ExecuteRunArgs(origin, run.run_id, instance.get_ref(), set_exit_code_on_failure=True)
+        commands.append([sys.executable, "-m", *arguments.get_command_args()])
+    return commands
+
+
+if __name__ == "__main__":
+    with DagsterInstance.get() as found:
+        for command in _commands(found, sys.argv[1], sys.argv[2], sys.argv[3:]):
+            print(json.dumps(command))
