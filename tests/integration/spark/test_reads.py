@@ -1,0 +1,67 @@
+"""What a run reads: its input once, whatever checks and counts it has, and each footer once, many at a time."""
+
+import io
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from assets.checks import Check
+from assets.declaration import Action, accepted_range, action, at_least, at_most, landing, not_null, unique
+from assets.reading.sources import Sources
+from bench.commit import CountedLake
+from contracts.storage import token_prefix
+from tests.integration.spark_mill import Mill
+
+FILES, ROWS = 6, 500
+COLUMNS = "n bigint, kind string"
+FROM_FOOTERS = [not_null("n", "kind"), at_least(rows=1), at_most(rows=1, per="rows"), accepted_range("n", at_least=0)]
+
+
+def deliver(mill: Mill) -> None:
+    for part in range(FILES):
+        file = io.BytesIO()
+        numbers = range(part * ROWS, (part + 1) * ROWS)
+        pq.write_table(pa.table({"n": list(numbers), "kind": [str(n % 7) for n in numbers]}), file)
+        mill.deliver("rows", f"{part}.parquet", file.getvalue())
+
+
+def kept(checks: list[Check]) -> Action:
+    @action(inputs={"rows": landing("parquet", COLUMNS)}, output="kept", schema=COLUMNS, checks=checks)
+    def keep(rows: Any) -> Any:
+        return rows
+
+    return keep
+
+
+def records_read(mill: Mill, declared: Action, group: str) -> int:
+    """Run the action; return how many rows Spark has read for it, by Spark's own count."""
+    context: Any = mill.spark.sparkContext
+    context.setJobGroup(group, "")
+    mill.run(declared)
+    tracker, store = context.statusTracker(), context._jsc.sc().statusStore()
+    jobs = [tracker.getJobInfo(job) for job in tracker.getJobIdsForGroup(group)]
+    return sum(store.lastStageAttempt(stage).inputRecords() for job in jobs for stage in job.stageIds)
+
+
+def test_checks_and_counts_that_footers_answer_read_no_row_twice(mill: Mill) -> None:
+    deliver(mill)
+    assert records_read(mill, kept(FROM_FOOTERS), mill.entity) == FILES * ROWS
+
+
+def test_all_other_checks_together_read_what_was_written_once(mill: Mill) -> None:
+    deliver(mill)
+    checks = [*FROM_FOOTERS, unique("n"), unique("n", "kind")]
+    assert records_read(mill, kept(checks), mill.entity) == 2 * FILES * ROWS
+
+
+def test_each_footer_is_read_once_and_many_at_a_time(mill: Mill) -> None:
+    deliver(mill)
+    lake, delivered = CountedLake(mill.store, "lake"), CountedLake(mill.store, "landing")
+    sources = Sources(delivered, "landing", (), lambda _: delivered)
+    commit = mill.run(kept(FROM_FOOTERS), tools=replace(mill.tools, lake=lake, sources=sources)).commit
+    assert list(delivered.requests.values()) == [1] * FILES
+    assert delivered.most_at_once > 1
+    folder = token_prefix(commit.coordinate, commit.provenance.token)
+    assert dict(lake.requests) == {folder + file.name: 1 for file in commit.files}
