@@ -23,7 +23,14 @@ FIGURES = {
     },
     "commit_race": {"rounds_with_one_winner", "puts_per_second"},
     "snapshot_reads": {"reads", "snapshots_seen", "kills"},
+    "commit": {"commit", "footers", "footers_at_once"},
     "cold_start": {"lakemill_ready", "stock_ready", "ready_times_faster", "result_times_faster"},
+    "process": {"post_to_callback", "until_spark_ready", "rewrite_sf0.01_bare", "revenue_sf0.01_records_per_hour"},
+    "architectures": {
+        f"{name}_{figure}"
+        for name in ("synchronous", "queue", "lakemill")
+        for figure in ("records_per_hour", "look_p95", "database_cpu", "database_stored")
+    },
 }
 
 
