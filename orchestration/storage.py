@@ -1,7 +1,8 @@
 """Dagster's PostgreSQL storage with connections kept open: by the long-lived servers always, by runs while they write.
 
 dagster-postgres opens a connection for every statement, which costs more than the statement. Its webserver asks for
-a pool; the daemon, the code server and the runs never do. In dagster.yaml:
+a pool; the daemon, the code server and the runs never do. It also looks into PostgreSQL's catalogue again and again for
+whether Dagster's tables have what later versions added; here it is told yes from memory. In dagster.yaml:
 
     storage:
       custom:
@@ -10,6 +11,7 @@ a pool; the daemon, the code server and the runs never do. In dagster.yaml:
         config: {postgres_url: …, keep_connections: {env: …}}
 """
 
+import select
 import time
 from multiprocessing import parent_process
 from threading import Thread
@@ -29,6 +31,12 @@ RECYCLE_SECONDS = 3_600
 IDLE_SECONDS = 2.0
 """After so long without a statement a run closes its connections."""
 _RUN_OVERFLOW = 2
+_QUESTIONS = (
+    *("has_table", "has_built_index", "has_secondary_index", "has_secondary_index_table", "has_run_stats_index_cols"),
+    *("has_backfill_id_column", "has_bulk_actions_selector_cols", "has_instigators_table", "_has_instigators_table"),
+    *("has_asset_key_col", "_has_asset_key_col_on_connection"),
+)
+"""What a part of the storage asks about its own tables."""
 
 
 class PooledPostgresStorage(DagsterPostgresStorage):
@@ -65,7 +73,26 @@ class PooledPostgresStorage(DagsterPostgresStorage):
             for part in parts[:2]:  # a run has no schedules
                 part.optimize_for_webserver(STATEMENT_TIMEOUT_MS, RECYCLE_SECONDS, max_overflow=_RUN_OVERFLOW)
                 _keep_while_busy(part._engine)
+        for part in parts:
+            for question in _QUESTIONS:
+                _ask_until_yes(part, question)
         return storage
+
+
+def _ask_until_yes(part: Any, question: str) -> None:
+    """Remember a yes: a migration adds tables and columns, and none takes them away."""
+    ask = getattr(part, question, None)  # each part has some
+    if ask is None:
+        return
+    known: set[tuple[str, ...]] = set()
+
+    def answer(*given: Any) -> bool:
+        about = tuple(each for each in given if isinstance(each, str))
+        if about not in known and ask(*given):
+            known.add(about)
+        return about in known
+
+    setattr(part, question, answer)
 
 
 def _keep_while_busy(engine: Engine) -> None:
@@ -87,8 +114,12 @@ def _keep_while_busy(engine: Engine) -> None:
 
 
 def _refuse_lost(connection: Any, _record: object, _lent: object) -> None:
-    """Let the pool replace a connection that does not answer."""
+    """Let the pool replace a connection that does not answer. It is asked only when something has come unasked."""
+    arrived = select.poll()
     try:
+        arrived.register(connection, select.POLLIN)
+        if not arrived.poll(0):
+            return  # the end of a connection would have come
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
     except connection.Error as error:  # psycopg2 names its errors on each connection

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
+from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, job, op
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool, QueuePool
 
+from bench.plans import sent_statements
 from orchestration.orphans import end_orphans
 from tests.integration.postgres import postgres
 
@@ -84,6 +85,30 @@ def test_a_run_keeps_its_connections_while_it_writes_and_survives_their_loss(hom
     child.start()
     child.join(90)
     assert child.exitcode == 0
+
+
+@op
+def nothing() -> None:
+    return
+
+
+@job
+def one_op() -> None:
+    nothing()
+
+
+def test_the_catalogue_is_asked_once_for_what_does_not_change(home: Path) -> None:
+    with DagsterInstance.from_config(str(home)) as instance:
+        asked = []
+        for _ in range(2):
+            with sent_statements() as sent:
+                run = one_op.execute_in_process(instance=instance)
+                assert instance.get_run_by_id(run.run_id)
+                assert not instance.all_instigator_state()
+                assert instance.get_asset_records() == []
+            asked.append([each.statement for each in sent if "pg_catalog" in each.statement])
+    assert asked[0], "Dagster asks no more: orchestration/storage.py can do without _QUESTIONS"
+    assert asked[1] == []
 
 
 def test_a_stop_ends_what_was_in_progress_and_nothing_else(home: Path) -> None:
