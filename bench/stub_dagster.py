@@ -15,13 +15,14 @@ from deploy.local.site import ROOT
 
 _YAML = ROOT / "deploy" / "local" / "dagster.yaml"
 _RUNS_AT_ONCE = 20
+_END_SECONDS = 30.0
 
 
 @contextmanager
-def stub_dagster(bench: BenchStack) -> Iterator[None]:
+def stub_dagster(bench: BenchStack) -> Iterator[dict[str, int]]:
     """Run the daemon with its code location, and the one process that executes all runs, for the block.
 
-    The stack must have run its step ``orphans``, which makes Dagster's tables.
+    Yields name → process id. The stack must have run its step ``orphans``, which makes Dagster's tables.
     """
     home = bench.stack.state_dir / "stub-dagster"
     home.mkdir()
@@ -32,18 +33,18 @@ def stub_dagster(bench: BenchStack) -> Iterator[None]:
         "runs": (sys.executable, "-m", "bench.stub_launcher", str(address)),
         "daemon": (sys.executable, "-m", "dagster._daemon", "run", "-m", "bench.stub_location"),
     }
-    servers = []
+    servers: dict[str, subprocess.Popen[bytes]] = {}
     try:
         for name, command in commands.items():
             with bench.stack.logs.of(f"stub-{name}").open("wb") as log:
-                servers.append(subprocess.Popen(command, env=env, cwd=ROOT, stdout=log, stderr=log))
+                servers[name] = subprocess.Popen(command, env=env, cwd=ROOT, stdout=log, stderr=log)
             _wait_for(address)
-        yield
+        yield {name: server.pid for name, server in servers.items()}
     finally:
-        for server in reversed(servers):
+        for server in reversed(servers.values()):
             server.terminate()
-        for server in servers:
-            server.wait(30)
+        for server in servers.values():
+            _end(server)
 
 
 def _configuration(address: Path) -> str:
@@ -66,6 +67,14 @@ def _configuration(address: Path) -> str:
         }
     )
     return document
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    try:
+        server.wait(_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
 
 
 def _wait_for(path: Path, seconds: float = 60) -> None:

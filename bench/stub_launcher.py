@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from importlib import import_module
 from multiprocessing import get_context
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, Self
 
@@ -56,9 +57,8 @@ class StubRunLauncher(RunLauncher, ConfigurableClass):
 
 
 def main(address: Path) -> None:
-    """Execute every run whose id arrives, until killed."""
+    """Execute every run whose id arrives, until killed. The socket is there once it can."""
     inbox = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    inbox.bind(str(address))
     import_module("bench.stub_location")  # once, before the fork
     workers = [get_context("fork").Process(target=_work, args=(inbox,), daemon=True) for _ in range(_AT_ONCE)]
     for worker in workers:
@@ -70,8 +70,9 @@ def main(address: Path) -> None:
         sys.exit()
 
     signal.signal(signal.SIGTERM, end)
-    for worker in workers:
-        worker.join()
+    inbox.bind(str(address))
+    wait([worker.sentinel for worker in workers])
+    end()  # without one of them, what it was sent is lost: nobody listens any more, and the daemon is told so
 
 
 def _work(inbox: socket.socket) -> None:

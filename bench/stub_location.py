@@ -1,6 +1,7 @@
 """A code location with the real sensor, the real partitions and one job, whose runs compute nothing (stub_runs.py)."""
 
 from collections.abc import Iterator
+from functools import cache
 from uuid import UUID
 
 from dagster import (
@@ -9,6 +10,7 @@ from dagster import (
     DataVersion,
     Definitions,
     MaterializeResult,
+    ResourceDefinition,
     in_process_executor,
     multi_asset,
 )
@@ -18,7 +20,10 @@ from assets.registry import registry
 from bench.stub_runs import ACTION, StubRuns
 from orchestration.jobs import job_of
 from orchestration.k8s import run_tags
+from resources.control_plane import HttpControlPlane
 from resources.dagster.resources import RESOURCES
+from resources.lake.store import S3Lake
+from resources.settings import compute_settings
 from sensors.process_requests import process_requests_sensor
 
 _action = registry()[ACTION]
@@ -40,8 +45,27 @@ def compute(context: AssetExecutionContext) -> Iterator[MaterializeResult[None]]
         )
 
 
+@cache
+def _control_plane() -> HttpControlPlane:
+    return HttpControlPlane(compute_settings())
+
+
+@cache
+def _lake() -> S3Lake:
+    settings = compute_settings()
+    return S3Lake(settings, settings.lake_bucket)
+
+
+# A run's own process makes its clients as it starts. Here each would take longer than all else that a run does.
+_KEPT = {
+    "control_plane": ResourceDefinition(lambda _: _control_plane()),
+    "lake": ResourceDefinition(lambda _: _lake()),
+}
+
 _jobs = [job_of(_action, {})]
 _sensor = process_requests_sensor(
     {ACTION: registry().digests()[ACTION]}, _jobs, lambda launch: run_tags(launch.profile, None)
 )
-defs = Definitions(assets=[compute], jobs=_jobs, sensors=[_sensor], resources=RESOURCES, executor=in_process_executor)
+defs = Definitions(
+    assets=[compute], jobs=_jobs, sensors=[_sensor], resources={**RESOURCES, **_KEPT}, executor=in_process_executor
+)

@@ -1,9 +1,10 @@
 """What each server of a stack used of the processors, and how busy everything else on the machine was meanwhile."""
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import psutil
 
@@ -28,15 +29,16 @@ class Usage:
 
     @property
     def elsewhere(self) -> float:
-        """The percentage of all cores' time that others than the stack used: the load generator, and noise."""
+        """The percentage of all cores' time that others than these servers used: the load generator, and noise."""
         return 100 * (self.machine - sum(self.of.values())) / (self.seconds * self.cores)
 
 
 class Meter:
-    """Begins to count when it is made."""
+    """Begins to count when it is made. ``others`` are servers beside the stack: name → process id."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, others: Mapping[str, int] = MappingProxyType({})) -> None:
         self._stack = stack
+        self._others = others
         self._names = [row.name for row in stack.status() if row.pid is not None]
         self._began, self._machine, self._before = time.monotonic(), _machine(), self._read()
 
@@ -51,7 +53,9 @@ class Meter:
         )
 
     def _read(self) -> dict[str, float]:
-        return {name: sum(map(_used, _family(self._stack.processes(name)))) for name in self._names}
+        pids = {name: self._stack.processes(name) for name in self._names}
+        pids |= {name: [pid] for name, pid in self._others.items()}
+        return {name: sum(map(_used, _family(found))) for name, found in pids.items()}
 
 
 def _family(pids: Collection[int]) -> set[int]:

@@ -11,7 +11,7 @@ from deploy.local.site import ROOT
 
 FIGURES = {
     "submit": {"kafka_up_p95", "kafka_stopped_p95", "releasing_p95", "floor_p95", "statements_per_submit"},
-    "database": {"postgres_share", "postgres_cpu", "rows_inserted", "statements", "connections", "wal"},
+    "database": {"postgres_share", "postgres_cpu", "runs_cpu", "rows_inserted", "statements", "connections", "wal"},
     "callbacks": {"callback_rate", "callback_p95", "worker_cpu"},
     "backfill": {"longest_transaction", "create", "expanded", "rate"},
     "scale": {

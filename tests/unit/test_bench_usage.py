@@ -43,10 +43,12 @@ def server() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_children_in_sessions_of_their_own_are_counted(server: subprocess.Popen[bytes]) -> None:
-    meter = Meter(OneServer(server.pid))  # type: ignore[arg-type]
+    meter = Meter(OneServer(server.pid), {"beside": server.pid})  # type: ignore[arg-type]
     assert server.stdin is not None
     assert server.stdout is not None
     server.stdin.write(b"\n")
     server.stdin.flush()
     server.stdout.readline()  # the child has worked
-    assert meter.read().of["server"] > 0.3
+    used = meter.read().of
+    assert used["server"] > 0.3
+    assert used["beside"] > 0.3
