@@ -140,7 +140,9 @@ def add_marginal_rates(report: Report, pairs: Mapping[tuple[str, float], Pair]) 
             ours, bare = large.seconds - small.seconds, median(large.bare) - median(small.bare)
             report.add(f"{name}_marginal_rate", more / ours * 3600, "records/h")
             report.add(f"{name}_bare_marginal_rate", more / bare * 3600, "records/h")
-            report.add_least(f"{name}_marginal_rate_of_bare", bare / ours, "times", LEAST_MARGINAL_RATE)
+            # Where noise was larger than what more rows took, nothing was measured, and no target is met.
+            ratio = bare / ours if min(bare, ours) > 0 else 0.0
+            report.add_least(f"{name}_marginal_rate_of_bare", ratio, "times", LEAST_MARGINAL_RATE)
 
 
 if __name__ == "__main__":

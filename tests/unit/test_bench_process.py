@@ -29,3 +29,10 @@ def test_the_marginal_rate_leaves_out_what_a_start_costs() -> None:
     assert report.figures["rewrite_marginal_rate"].value == 4000 / 40 * 3600
     told = report.figures["rewrite_marginal_rate_of_bare"]
     assert (told.value, told.met) == (1.0, True)
+
+
+def test_seconds_that_say_nothing_meet_no_target() -> None:
+    report = Report("process", "")
+    pairs = {("ingest_lineitem", scale): pair(int(scale), [10 - scale], [10 - scale]) for scale in (1.0, 5.0)}
+    add_marginal_rates(report, pairs)
+    assert report.figures["rewrite_marginal_rate_of_bare"].met is False
