@@ -15,7 +15,6 @@ from contracts.messages import Profile
 from contracts.reasons import Reason, ReasonCode
 from orchestration.executor_watch import ExecutorWatch, registered
 from orchestration.k8s import BLOCK_MANAGER_PORT, DRIVER_PORT, executor_pod, spark_settings
-from resources.cluster.kubernetes import KubernetesCluster
 from resources.cluster.port import Cluster, ClusterError, Pod
 from resources.settings import ComputeSettings
 from resources.spark.storage import SparkUnavailableError
@@ -102,13 +101,6 @@ class PodExecutors:
         except ClusterError as error:
             return reason_of_error(error, ROLE)
         return reason_of_pods(pods, ROLE) or _unreached(pods, self.now()) or reason_of_silence(patience, ROLE)
-
-
-def pod_executors(settings: ComputeSettings) -> PodExecutors | None:
-    """Return the executors where they are pods; None where the driver itself computes."""
-    if not settings.spark_master.startswith("k8s"):
-        return None
-    return PodExecutors(settings, KubernetesCluster(settings.pod_namespace or "default"))
 
 
 def _unreached(pods: Sequence[Pod], now: datetime) -> Reason | None:

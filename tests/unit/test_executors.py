@@ -9,7 +9,8 @@ from structlog.testing import capture_logs
 from assets.errors import PodsFailedError
 from contracts.messages import Profile
 from contracts.reasons import ReasonCode
-from orchestration.executors import PodExecutors, pod_executors
+from orchestration.executors import PodExecutors
+from orchestration.spark import pod_executors
 from resources.cluster.port import Pod
 from resources.spark.storage import SparkUnavailableError
 from tests.unit.executors_bench import OWN, PROFILE, SETTINGS, World
