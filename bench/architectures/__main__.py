@@ -43,7 +43,7 @@ def _method(scale: float, count: int, rounds: int) -> str:
         f"{rounds} rounds in turns, each from nothing; medians. {count} entities at once: lineitem, orders and "
         f"customer of TPC-H (scale {scale:g}) lie in S3 as Parquet, are ingested and checked, and revenue by month and "
         "segment is computed of them; all three results are equal. synchronous: FastAPI, PostgreSQL 18 tuned, COPY "
-        "into a partition per entity and version, one statement for the revenue. queue: FastAPI, rows taken with SKIP "
+        "into a partition per entity and version, one query for the revenue. queue: FastAPI, rows taken with SKIP "
         f"LOCKED and NOTIFY, Polars, zstd Parquet in bytea; {WORKERS} processes of each API and of the workers. "
         "lakemill: the embedded stack, a Spark for each process, two at a time, PostgreSQL as it ships. look: GET of a "
         f"process's state, {LOOKS_PER_SECOND}/s on schedule while all is computed; submit: POST, which in the "
