@@ -10,7 +10,7 @@ from control.schema import JSONB, VERBATIM, metadata, moment, now
 
 ACTIVE_SQL = sa.text("state IN ({})".format(", ".join(f"'{state.value}'" for state in sorted(ACTIVE))))
 _COORDINATE = ("entity_id", "data_version", "dataset")
-_RELEASE_ORDER = (sa.desc("priority"), "created_at", "id")
+_RELEASE_ORDER = (sa.text("priority DESC"), "created_at", "id")
 # A first attempt that waits for its release, and all else that has not ended. Each in so many words: an index is used
 # where PostgreSQL sees that its condition holds.
 BACKLOG_SQL = sa.text("state = 'accepted' AND released_at IS NULL AND attempt = 1 AND ending IS NULL")
