@@ -1,4 +1,6 @@
-"""Fetch the jars of ``ivy.xml`` with the Ivy that PySpark ships, and let no other byte in than SHA256SUMS names.
+"""Fetch the jars of an ``ivy.xml`` with the Ivy that PySpark ships, and let no other byte in than SHA256SUMS names.
+
+The two files lie in one folder, the list: this one, or ``tests/jars`` for what only tests need.
 
 LakemillError
 └── JarsError
@@ -17,7 +19,8 @@ from pathlib import Path
 from contracts.problems import LakemillError
 
 HERE = Path(__file__).parent
-SUMS_FILE = HERE / "SHA256SUMS"
+SUMS_NAME = "SHA256SUMS"
+SUMS_FILE = HERE / SUMS_NAME
 _IVY_SECONDS = 900
 
 
@@ -58,19 +61,24 @@ def differences(wanted: Mapping[str, str], present: Mapping[str, str]) -> Iterat
             yield f"{name} has SHA-256 {present[name][:12]}… instead of {wanted[name][:12]}…"
 
 
-def ensure_jars(folder: Path, java: Path, *, mirror: str | None = None, only: str | None = None) -> bool:
+def ensure_jars(
+    folder: Path, java: Path, *, mirror: str | None = None, only: str | None = None, listed: Path = HERE
+) -> bool:
     """Make ``folder`` (``spark/`` and ``broker/``) hold exactly the checked-in jars; True when it had to fetch them.
 
-    ``mirror`` is the address of a Maven repository to use instead of Maven Central; ``only`` is one of the two folders.
+    ``mirror`` is the address of a Maven repository to use instead of Maven Central; ``only`` is one of the two folders;
+    ``listed`` is the list.
 
     Raises JarMismatchError, leaving ``folder`` as it was, when a fetched jar differs; JarDownloadError without network.
     """
-    wanted = {name: digest for name, digest in read_sums().items() if only in {None, name.split("/")[0]}}
+    wanted = {
+        name: digest for name, digest in read_sums(listed / SUMS_NAME).items() if only in {None, name.split("/")[0]}
+    }
     if not list(differences(wanted, present_sums(folder))):
         return False
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="jars-") as scratch:
-        fetched = run_ivy(Path(scratch), java, mirror=mirror, only=only)
+        fetched = run_ivy(Path(scratch), java, mirror=mirror, only=only, listed=listed)
         wrong = list(differences(wanted, present_sums(fetched)))
         if wrong:
             raise JarMismatchError(
@@ -83,7 +91,9 @@ def ensure_jars(folder: Path, java: Path, *, mirror: str | None = None, only: st
     return True
 
 
-def run_ivy(scratch: Path, java: Path, *, mirror: str | None = None, only: str | None = None) -> Path:
+def run_ivy(
+    scratch: Path, java: Path, *, mirror: str | None = None, only: str | None = None, listed: Path = HERE
+) -> Path:
     """Fetch every jar into ``scratch/out/{spark,broker}`` and return that folder. Raises JarDownloadError."""
     out = scratch / "out"
     source = mirror or "Maven Central"
@@ -94,7 +104,7 @@ def run_ivy(scratch: Path, java: Path, *, mirror: str | None = None, only: str |
         *([f"-Dlakemill.mirror={mirror.rstrip('/')}/"] if mirror else []),
         *("-jar", str(ivy_jar())),
         *("-settings", str(HERE / "ivysettings.xml")),
-        *("-ivy", str(HERE / "ivy.xml")),
+        *("-ivy", str(listed / "ivy.xml")),
         *("-retrieve", f"{out}/[conf]/[artifact]-[revision](-[classifier]).[ext]"),
         *("-types", "jar", "bundle"),
         *(("-confs", only) if only else ()),

@@ -91,6 +91,16 @@ class Mill:
             "aws_allow_http": "true",
         }
 
+    @property
+    def reader_names(self) -> dict[str, str]:
+        """What docs/reading-snapshots.md leaves to its reader."""
+        return {
+            "bucket": "lake",
+            "endpoint": self.store.s3_endpoint or "",
+            "key": ACCESS_KEY,
+            "secret": SECRET_KEY,
+        }
+
     def read(self, published: Published) -> pl.DataFrame:
         frame = pl.read_delta(published.url, storage_options=self.reader_options)
         table = deltalake.DeltaTable(published.url, storage_options=self.reader_options)

@@ -5,6 +5,7 @@ import pytest
 from deploy.jars.__main__ import main
 from deploy.jars.java import JavaMissingError, find_java, java_version
 from deploy.jars.retrieve import (
+    SUMS_NAME,
     JarDownloadError,
     JarMismatchError,
     differences,
@@ -70,6 +71,17 @@ def test_an_image_gets_one_folder_of_them_and_fetches_it_once(tmp_path: Path, mo
     assert command.endswith(" -confs spark")
     wanted = {name: digest for name, digest in read_sums().items() if name.startswith("spark/")}
     assert present_sums(tmp_path / "jars") == wanted
+
+
+def test_what_only_tests_need_has_a_list_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = Path(__file__).parent.parent / "jars"
+    assert {name.split("/")[0] for name in read_sums(listed / SUMS_NAME)} == {"delta"}
+    says = """if [ "$1" = -version ]; then echo 'openjdk version "17"' >&2; exit; fi"""
+    liar = program(tmp_path / "bin" / "java", f'{says}; {OUT} mkdir "$out/delta"; echo evil > "$out/delta/x.jar"')
+    monkeypatch.setenv("PATH", f"{liar.parent}:/usr/bin:/bin")
+    with pytest.raises(JarMismatchError, match=r"delta/delta-spark_\S+ is missing"):
+        main(["--list", str(listed), "--into", str(tmp_path / "jars")])
+    assert not (tmp_path / "jars").exists()
 
 
 def test_a_folder_that_was_not_asked_for_is_not_missed(tmp_path: Path) -> None:

@@ -1,12 +1,17 @@
 """One Spark over one store for all of these tests, and a fresh entity for each."""
 
 from collections.abc import Iterator
+from datetime import date
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from assets.declaration import action
+from assets.running.runner import Published
 from tests.control_plane import FakeControlPlane
-from tests.integration.spark_mill import Mill
+from tests.integration.every_type import DDL, ROWS
+from tests.integration.spark_mill import Mill, table_of
 from tests.s3_server import s3_server
 
 
@@ -23,3 +28,22 @@ def mill(one_mill: Mill) -> Mill:
     one_mill.entity = f"entity-{uuid4().hex}"
     one_mill.control = FakeControlPlane()
     return one_mill
+
+
+@pytest.fixture(scope="package")
+def published(one_mill: Mill) -> Published:
+    """Rows of every type."""
+    one_mill.entity = "published-once"
+    return one_mill.run(table_of(one_mill, DDL, ROWS))
+
+
+@pytest.fixture(scope="package")
+def revenue(one_mill: Mill) -> Published:
+    """What docs/reading-snapshots.md reads."""
+
+    @action(inputs={}, output="revenue", schema="month date, orders bigint")
+    def revenue() -> Any:
+        rows = [(date(2024, 9, 1), 39), (date(2024, 10, 1), 41)]
+        return one_mill.spark.createDataFrame(rows, "month date, orders bigint")
+
+    return one_mill.run(revenue, entity_id="cust_8842", data_version="v2024.10.05")
