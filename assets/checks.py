@@ -15,7 +15,7 @@ from assets.tables.values import RANGED, Value, fit, is_number, spelled
 
 @dataclass(frozen=True, slots=True)
 class NotNull:
-    """No row has a null in these columns. Answered from the Parquet footers."""
+    """No row has a null in these columns. Answered from the Parquet footers; of nested columns by a read of them."""
 
     columns: tuple[str, ...]
 
@@ -124,6 +124,10 @@ def validate(check: Check, schema: Schema, inputs: Collection[str]) -> None:
     """Return when the check fits an output of ``schema`` made of ``inputs``. Raises ActionContractError."""
     if unknown := [str(column) for column in check.columns if column not in schema.names]:
         raise ActionContractError(f"{check} names columns that the schema does not have: {', '.join(unknown)}")
+    if not isinstance(check, NotNull) and (nested := [column for column in check.columns if column in schema.nested]):
+        raise ActionContractError(
+            f"{check} compares values, and {', '.join(nested)} is nested; holds(…) can look inside"
+        )
     problem: str | None = None
     match check:
         case NotNull() | Unique():

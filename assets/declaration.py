@@ -25,7 +25,7 @@ from assets.checks import (
     validate,
 )
 from assets.errors import ActionContractError
-from assets.tables.schema import Schema
+from assets.tables.schema import Schema, maps_in
 from contracts.identity import safe_name
 from contracts.reports import MOST_WEIGHT
 from contracts.sources import SourceParams
@@ -71,11 +71,17 @@ class Landing:
 def landing(format: Format, schema: str) -> Landing:  # noqa: A002 - reads like Spark's reader
     """Declare raw files as an input: ``csv``, ``jsonl`` (JSON Lines) or ``parquet``, with ``schema`` (DDL).
 
-    CSV has a header line whose names must match. In JSON Lines a field that is absent is null, others are ignored.
+    CSV has a header line whose names must match, and no nested columns. In JSON Lines a field that is absent is null,
+    others are ignored, and the keys of a map are strings.
     """
     if format not in get_args(Format):
         raise ActionContractError(f"landing format {format!r}: use one of {', '.join(get_args(Format))}")
-    return Landing(format, Schema.parse(schema))
+    columns = Schema.parse(schema)
+    if format == "csv" and columns.nested:
+        raise ActionContractError(f"landing format 'csv' cannot hold nested columns: {', '.join(columns.nested)}")
+    if format == "jsonl" and (odd := [found for found in maps_in(columns) if found.key != "string"]):
+        raise ActionContractError(f"landing format 'jsonl' has strings for a map's keys, not {odd[0]}")
+    return Landing(format, columns)
 
 
 @dataclass(frozen=True)
@@ -193,6 +199,8 @@ def _validate_weight(weight: float) -> None:
 def _validate_order(schema: Schema, sort_by: Sequence[str]) -> None:
     if unknown := [column for column in sort_by if column not in schema.names]:
         raise ActionContractError(f"sort_by names columns that the schema does not have: {', '.join(unknown)}")
+    if nested := [column for column in sort_by if column in schema.nested]:
+        raise ActionContractError(f"sort_by names nested columns, which have no order: {', '.join(nested)}")
 
 
 def _datasets(inputs: Mapping[str, str | Landing]) -> list[str]:

@@ -46,7 +46,7 @@ def compute(action: Action, params: Row | None = None, **inputs: Sequence[Row]) 
     spark = local_spark()
     frames = {name: _frame(spark, _schema(source), inputs[name]) for name, source in action.inputs.items()}
     result = transform(action, frames, parse_params(action, params or {}))
-    return [row.asDict() for row in result.collect()]
+    return [row.asDict(recursive=True) for row in result.collect()]
 
 
 def _schema(source: str | Landing) -> Schema:

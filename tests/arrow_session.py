@@ -15,19 +15,10 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from assets.tables import arrow_types
 from assets.tables.schema import Schema
 from contracts.messages import Profile
 from contracts.reasons import Reason
-
-_ARROW = {
-    "boolean": pa.bool_(),
-    "integer": pa.int32(),
-    "long": pa.int64(),
-    "double": pa.float64(),
-    "string": pa.string(),
-    "date": pa.date32(),
-    "timestamp": pa.timestamp("us", "UTC"),
-}
 
 
 def path_of(url: str) -> Path:
@@ -35,7 +26,7 @@ def path_of(url: str) -> Path:
 
 
 def arrow_schema(ddl: str) -> pa.Schema:
-    return pa.schema([(column.name, _ARROW[column.type]) for column in Schema.parse(ddl).columns])
+    return arrow_types.arrow_schema(Schema.parse(ddl))
 
 
 class ArrowFrame:

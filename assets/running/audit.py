@@ -4,7 +4,7 @@ Rows, null counts and most bounds stand in the footers that the commit reads any
 read of just the columns that it needs, whatever the number of checks.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -84,7 +84,12 @@ def _result(check: Check, question: _Question, values: Iterator[Any]) -> CheckRe
 def _question(check: Check, written: Written, rows_of: CountRows) -> _Question:
     match check:
         case NotNull(columns):
-            return _Question(lambda: _no_nulls(columns, written.footers))
+            nested = [column for column in columns if column in written.schema.nested]
+            counted = {column: _nulls(column, written.footers) for column in columns if column not in nested}
+            aggregates = tuple(f"count_if(`{column}` IS NULL)" for column in nested)
+            return _Question(
+                lambda *counts: _no_nulls(columns, counted | dict(zip(nested, counts, strict=True))), aggregates
+            )
         case RowBound():
             return _Question(lambda: _bounded(check, written.rows, rows_of))
         case AcceptedRange((column,), low, high):
@@ -104,9 +109,8 @@ def _none_broken(broken: int) -> tuple[bool, str]:
     return broken == 0, f"{broken} rows break it"
 
 
-def _no_nulls(columns: Sequence[str], footers: Sequence[Footer]) -> tuple[bool, str]:
-    nulls = {column: _nulls(column, footers) for column in columns}
-    return not any(nulls.values()), ", ".join(f"{column} has {count} nulls" for column, count in nulls.items())
+def _no_nulls(columns: Sequence[str], nulls: Mapping[str, int]) -> tuple[bool, str]:
+    return not any(nulls.values()), ", ".join(f"{column} has {nulls[column]} nulls" for column in columns)
 
 
 def _nulls(column: str, footers: Sequence[Footer]) -> int:

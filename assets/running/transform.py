@@ -43,7 +43,11 @@ def transform(action: Action, inputs: "Mapping[str, DataFrame]", params: BaseMod
         raise ActionRaisedError(f"action {action.name} ended the interpreter (SystemExit: {error.code})") from error
     if not isinstance(frame, _Frame):
         raise ActionContractError(f"action {action.name} returned {type(frame).__name__}; return a Spark DataFrame")
-    if difference := action.schema.difference(Schema.from_json(frame.schema.json())):
+    try:
+        found = Schema.from_json(frame.schema.json())
+    except ValueError as error:
+        raise ActionContractError(f"action {action.name}: the schema of its output is unreadable: {error}") from error
+    if difference := action.schema.difference(found):
         raise ActionContractError(f"action {action.name}: {difference}; end it with a select of '{action.schema}'")
     for check in action.checks:
         if isinstance(check, Holds):

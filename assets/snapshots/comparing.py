@@ -11,11 +11,11 @@ from assets.snapshots.reader import Snapshot
 from contracts.problems import LakemillError
 
 _EXAMPLES = 5
-_OLD, _NEW = "old.", "new."  # a column's name has no dot
+_OLD, _NEW = "old.row", "new.row"  # a column's name has no dot
 
 
 class KeyColumnsError(LakemillError):
-    """The key columns do not name rows: one is unknown, holds nulls, or several rows share a key. Name others."""
+    """The key columns do not name rows: one is unknown, nested or holds nulls, or rows share a key. Name others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +57,12 @@ def compare_rows(old: Snapshot, new: Snapshot, keys: Sequence[str]) -> RowDiffer
     """
     left, right = _keyed(old, keys), _keyed(new, keys)
     shared = [name for name in left.column_names if name not in keys and _type(left, name) == _type(right, name)]
-    joined = _side(left, keys, shared, _OLD).join(_side(right, keys, shared, _NEW), list(keys), join_type="full outer")
-    was, is_there = (pc.is_valid(joined[f"{side}"]) for side in (_OLD, _NEW))
+    joined = _rows(left, keys, _OLD).join(_rows(right, keys, _NEW), list(keys), join_type="full outer")
+    was, is_there = (pc.is_valid(joined[side]) for side in (_OLD, _NEW))
     both = pc.and_(was, is_there)
-    differing = {name: pc.and_(both, _differs(joined[_OLD + name], joined[_NEW + name])) for name in shared}
+    differing = {
+        name: pc.and_(both, _differs(left[name].take(joined[_OLD]), right[name].take(joined[_NEW]))) for name in shared
+    }
     changed = pa.chunked_array([pa.repeat(pa.scalar(value=False), joined.num_rows)])
     for mask in differing.values():
         changed = pc.or_(changed, mask)
@@ -96,6 +98,8 @@ def _keyed(snapshot: Snapshot, keys: Sequence[str]) -> pa.Table:
     where = snapshot.commit.coordinate
     if unknown := [name for name in keys if name not in snapshot.schema.names]:
         raise KeyColumnsError(f"{where} has no column {', '.join(unknown)}; it has {', '.join(snapshot.schema.names)}")
+    if nested := [name for name in keys if name in snapshot.schema.nested]:
+        raise KeyColumnsError(f"{where}: {', '.join(nested)} is nested, and cannot be a key")
     table = snapshot.to_arrow()
     if nulls := [name for name in keys if table[name].null_count]:
         raise KeyColumnsError(f"{where}: {', '.join(nulls)} holds nulls, and cannot be a key")
@@ -108,18 +112,31 @@ def _type(table: pa.Table, name: str) -> Any:
     return table.schema.field(name).type if name in table.column_names else None
 
 
-def _side(table: pa.Table, keys: Sequence[str], shared: Sequence[str], side: str) -> pa.Table:
-    # The column named by the side alone tells, after the join, whether the row was on it.
-    chosen = table.select([*keys, *shared]).rename_columns([*keys, *(side + name for name in shared)])
-    return chosen.append_column(side, pa.repeat(pa.scalar(value=True), table.num_rows))
+def _rows(table: pa.Table, keys: Sequence[str], side: str) -> pa.Table:
+    # A join takes no nested columns. The number of a row tells, after it, whether and where the row was on that side.
+    return table.select(list(keys)).append_column(side, pa.array(range(table.num_rows), pa.int64()))
 
 
 def _differs(old: pa.ChunkedArray, new: pa.ChunkedArray) -> pa.ChunkedArray:
+    if pa.types.is_nested(old.type):
+        pairs = zip(*(side.to_pylist(maps_as_pydicts="strict") for side in (old, new)), strict=True)
+        return pa.chunked_array([pa.array([not _same(*pair) for pair in pairs], pa.bool_())])
     differs = pc.or_(pc.xor(pc.is_null(old), pc.is_null(new)), pc.fill_null(pc.not_equal(old, new), fill_value=False))
     if pa.types.is_floating(old.type):
         both_nan = pc.fill_null(pc.and_(pc.is_nan(old), pc.is_nan(new)), fill_value=False)
         return pc.and_not(differs, both_nan)
     return differs
+
+
+def _same(old: Any, new: Any) -> bool:
+    """Whether two values of one nested type are equal, whatever the order of a map's keys."""
+    match old, new:
+        case dict(), dict():
+            return old.keys() == new.keys() and all(_same(value, new[name]) for name, value in old.items())
+        case list(), list():
+            return len(old) == len(new) and all(map(_same, old, new))
+        case _:
+            return bool(old == new or (old != old and new != new))  # noqa: PLR0124 - NaN
 
 
 def _count(mask: pa.ChunkedArray) -> int:

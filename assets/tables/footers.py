@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from assets.tables.arrow_types import type_name
-from assets.tables.schema import Column, Schema
+from assets.tables.arrow_types import table_schema
+from assets.tables.schema import Schema
 from contracts.storage import CorruptSnapshotError
 from resources.lake.store import Lake, ObjectInfo, ObjectMissingError
 
@@ -24,7 +24,10 @@ _BOUNDED = {"byte", "short", "integer", "long", "date"}  # and decimals; strings
 
 @dataclass(frozen=True, slots=True)
 class Footer:
-    """One Parquet file as its footer describes it. ``null_counts`` lacks columns that the writer did not count."""
+    """One Parquet file as its footer describes it. ``null_counts`` lacks columns that the writer did not count.
+
+    Nested columns have no counts and no bounds: a file counts the nulls of their leaves, among them those of parents.
+    """
 
     key: str
     size: int
@@ -48,20 +51,23 @@ def read_footers(lake: Lake, objects: Iterable[ObjectInfo]) -> list[Footer]:
 def read_footer(lake: Lake, found: ObjectInfo) -> Footer:
     """Read one footer. Raises CorruptSnapshotError when the file is missing, cut short or not Parquet."""
     metadata = _metadata(lake, found)
-    schema = Schema(tuple(Column(field.name, type_name(field.type)) for field in metadata.schema.to_arrow_schema()))
+    schema = table_schema(metadata.schema.to_arrow_schema())
+    places = {metadata.schema.column(place).path: place for place in range(metadata.num_columns)}
     nulls: dict[str, int] = {}
     low: dict[str, Any] = {}
     high: dict[str, Any] = {}
     groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
     groups = [group for group in groups if group.num_rows]  # of an empty group writers count nothing
-    for index, column in enumerate(schema.columns):
-        statistics = [group.column(index).statistics for group in groups]
+    for name, kind in ((column.name, column.type) for column in schema.columns):
+        if name not in places or not isinstance(kind, str):
+            continue
+        statistics = [group.column(places[name]).statistics for group in groups]
         if all(part is not None and part.has_null_count for part in statistics):
-            nulls[column.name] = sum(part.null_count for part in statistics)
+            nulls[name] = sum(part.null_count for part in statistics)
             # A group of nulls only has no bounds.
             filled = [part for part, group in zip(statistics, groups, strict=True) if part.null_count < group.num_rows]
-            if bounds := _bounds(column.type, filled):
-                low[column.name], high[column.name] = bounds
+            if bounds := _bounds(kind, filled):
+                low[name], high[name] = bounds
     unpacked = sum(group.total_byte_size for group in groups)
     return Footer(found.key, found.size, schema, metadata.num_rows, unpacked, nulls, low, high, found.etag)
 

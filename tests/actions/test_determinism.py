@@ -15,7 +15,7 @@ from pyspark.sql.types import StructType
 from assets.declaration import Action, Landing
 from assets.registry import registry
 from assets.running.transform import parse_params, transform
-from assets.tables.schema import Schema
+from assets.tables.schema import Array, Map, Schema, Type
 from assets.testing import local_spark
 
 ROWS = 400
@@ -34,10 +34,23 @@ VALUES: dict[str, Callable[[int], Any]] = {
 }
 
 
-def value_of(kind: str, chance: Random) -> Any:
+def value_of(kind: Type, chance: Random) -> Any:
     """Return one of few values, so that rows meet in joins and groups; now and then a null."""
     number = chance.randrange(1, 12)
-    return None if chance.random() < 0.05 else VALUES.get(kind.partition("(")[0], int)(number)
+    if chance.random() < 0.05:
+        return None
+    match kind:
+        case Schema(columns):
+            return tuple(value_of(column.type, chance) for column in columns)
+        case Array(element):
+            return [value_of(element, chance) for _ in range(number % 3)]
+        case Map(key, value):
+            return {flat_value(key, each): value_of(value, chance) for each in range(1, 1 + number % 3)}
+    return flat_value(kind, number)
+
+
+def flat_value(kind: str, number: int) -> Any:
+    return VALUES.get(kind.partition("(")[0], int)(number)
 
 
 def schema_of(source: str | Landing) -> Schema:

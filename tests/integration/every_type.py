@@ -6,6 +6,8 @@ from decimal import Decimal
 from math import inf, isnan, nan
 from typing import Any
 
+from assets.tables.schema import Array, Map, Schema, Type
+
 DDL = """
     n int, a boolean, b tinyint, c smallint, d int, e bigint, f float, g double, h decimal(38,4), h2 decimal(9,2),
     h3 decimal(18,18), i string, j binary, k date, l timestamp
@@ -33,15 +35,61 @@ COLUMNS = [word.split()[0] for word in re.split(r",(?![^()]*\))", DDL)]
 BOUNDED = ["b", "c", "d", "e", "h2", "k"]
 """Columns whose bounds the commit tells of each file: those of ``h`` and ``h3`` no JSON number carries."""
 
+RECORDS = [dict(zip(COLUMNS, row, strict=True)) for row in ROWS]
+NESTED_DDL = f"""
+    n int, s struct<{DDL}>, a array<struct<{DDL}>>, m map<string, struct<{DDL}>>, words array<string>,
+    days map<date, decimal(38,4)>, moments map<timestamp, array<binary>>,
+    deep array<map<bigint, struct<x array<struct<y double>>>>>
+"""
+NESTED_ROWS: list[tuple[Any, ...]] = [
+    (
+        *(1, RECORDS[0], RECORDS, dict(zip("abcd", RECORDS, strict=True)), ["", None, "ä\n\0🜨"]),
+        *({date(1, 1, 1): Decimal("0.0001"), date(9999, 12, 31): None}, {LAST: [b"", b"\0\xff", None]}),
+        [{-(2**63): {"x": [{"y": nan}, None, {"y": None}]}, 2**63 - 1: None}, None, {0: {"x": []}}, {0: {"x": None}}],
+    ),
+    (2, dict.fromkeys(COLUMNS), [], {}, [], {}, {}, []),
+    (3, RECORDS[1], [None, RECORDS[2]], {"": None}, [None], {}, {LAST: None}, [{}]),
+    (4, *(None,) * 7),
+]
 
-def plain(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Rows in order, whose values are equal exactly when they are the same; floats of any width by what they hold."""
+NEVER_NULL_DDL = "n int, a array<array<int>>, s struct<x bigint>, m map<string, struct<y array<int>>>"
+NEVER_NULL_ROWS: list[tuple[Any, ...]] = [(1, [[2]], (3,), {"k": ([4],)})]
 
-    def value(found: Any) -> Any:
-        if isinstance(found, float):
-            return "NaN" if isnan(found) else found
-        if isinstance(found, datetime):
+
+def plain(ddl: str, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Rows in order, whose values are equal exactly when they are the same, as Python, Arrow and Polars have them.
+
+    Floats of any width by what they hold, a struct as a tuple, a map as its entries in order.
+    """
+    schema = Schema.parse(ddl)
+    return [_plain(row, schema) for row in sorted(rows, key=lambda row: row[0])]
+
+
+def _plain(found: Any, kind: Type) -> Any:
+    if found is None:
+        return None
+    match kind:
+        case Schema(columns):
+            values = found.values() if isinstance(found, dict) else found
+            return tuple(_plain(value, column.type) for value, column in zip(values, columns, strict=True))
+        case Array(element):
+            return [_plain(each, element) for each in found]
+        case Map(key, value):
+            entries = found.items() if isinstance(found, dict) else map(_entry, found)
+            return sorted(((_plain(k, key), _plain(v, value)) for k, v in entries), key=lambda entry: entry[0])
+    return _flat(found)
+
+
+def _flat(found: Any) -> Any:
+    match found:
+        case float() if isnan(found):
+            return "NaN"
+        case datetime():
             return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-        return bytes(found) if isinstance(found, bytearray) else found
+        case bytearray():
+            return bytes(found)
+    return found
 
-    return [tuple(map(value, row)) for row in sorted(rows)]
+
+def _entry(found: Any) -> Any:
+    return found.values() if isinstance(found, dict) else found  # Polars has no maps

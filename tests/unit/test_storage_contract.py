@@ -11,6 +11,7 @@ import jsonschema_rs
 import pytest
 
 from assets.conformance import breaches
+from assets.tables.schema import Schema
 from cli.schemas import S3_TEMPLATE, rendered, rendered_s3_template
 from contracts.commit import Commit
 from contracts.identity import Coordinate
@@ -51,7 +52,9 @@ def properties(body: bytes) -> dict[str, str]:
 def test_a_golden_commit_is_read_and_written_byte_for_byte(path: Path) -> None:
     body = path.read_bytes()
     told = properties(body)
-    assert Commit.parse(body, Coordinate.parse(told["lakemill.coordinate"])).encode() == body
+    commit = Commit.parse(body, Coordinate.parse(told["lakemill.coordinate"]))
+    assert commit.encode() == body
+    assert Schema.from_json(commit.schema_string).to_json() == commit.schema_string
 
 
 @pytest.mark.parametrize("path", sorted((GOLDEN / "refused").iterdir()), ids=lambda path: path.stem)

@@ -7,10 +7,10 @@ from uuid import uuid4
 
 import pytest
 
-from assets.declaration import action
+from assets.declaration import action, holds, not_null
 from assets.running.runner import Published
 from tests.control_plane import FakeControlPlane
-from tests.integration.every_type import DDL, ROWS
+from tests.integration.every_type import DDL, NESTED_DDL, NESTED_ROWS, NEVER_NULL_DDL, ROWS
 from tests.integration.spark_mill import Mill, table_of
 from tests.s3_server import s3_server
 
@@ -32,9 +32,32 @@ def mill(one_mill: Mill) -> Mill:
 
 @pytest.fixture(scope="package")
 def published(one_mill: Mill) -> Published:
-    """Rows of every type."""
+    """Rows of every flat type."""
     one_mill.entity = "published-once"
     return one_mill.run(table_of(one_mill, DDL, ROWS))
+
+
+@pytest.fixture(scope="package")
+def nested(one_mill: Mill) -> Published:
+    """Rows with every flat type in structs, arrays and maps."""
+    one_mill.entity = "published-nested"
+    checks = [not_null("n"), holds("size(a) <= 4"), holds("s.n < 3 OR s.n IS NULL")]
+    return one_mill.run(table_of(one_mill, NESTED_DDL, NESTED_ROWS, checks=checks, sort_by=["n"]))
+
+
+@pytest.fixture(scope="package")
+def never_null(one_mill: Mill) -> Published:
+    """A row in which Spark knows that nothing is null, however deep."""
+    one_mill.entity = "published-never-null"
+    query = """
+        SELECT 1 AS n, array(array(2)) AS a, named_struct('x', 3L) AS s, map('k', named_struct('y', array(4))) AS m
+    """
+
+    @action(inputs={}, output="strict", schema=NEVER_NULL_DDL)
+    def strict() -> Any:
+        return one_mill.spark.sql(query)
+
+    return one_mill.run(strict)
 
 
 @pytest.fixture(scope="package")

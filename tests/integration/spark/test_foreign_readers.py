@@ -16,7 +16,17 @@ from assets.running.runner import Published
 from assets.snapshots.reader import open_snapshot
 from assets.snapshots.verify import verify
 from contracts.storage import commit_key, dataset_prefix
-from tests.integration.every_type import BOUNDED, COLUMNS, ROWS, plain
+from tests.integration.every_type import (
+    BOUNDED,
+    COLUMNS,
+    DDL,
+    NESTED_DDL,
+    NESTED_ROWS,
+    NEVER_NULL_DDL,
+    NEVER_NULL_ROWS,
+    ROWS,
+    plain,
+)
 from tests.integration.spark_mill import Mill, table_of
 from tests.integration.spark_with_delta import SNIPPETS
 
@@ -47,11 +57,36 @@ def by_our_spark(mill: Mill, published: Published) -> list[tuple[Any, ...]]:
     return [tuple(row.values()) for row in frame.toArrow().to_pylist()]
 
 
-@pytest.mark.parametrize("read", [by_polars, by_deltalake, by_spark_alone, by_our_arrow, by_our_spark])
-def test_every_type_is_read_as_it_was_written(
-    mill: Mill, published: Published, read: Callable[[Mill, Published], list[tuple[Any, ...]]]
-) -> None:
-    assert plain(read(mill, published)) == plain(ROWS)
+Read = Callable[[Mill, Published], list[tuple[Any, ...]]]
+READERS = pytest.mark.parametrize("read", [by_polars, by_deltalake, by_spark_alone, by_our_arrow, by_our_spark])
+
+
+@READERS
+def test_every_type_is_read_as_it_was_written(mill: Mill, published: Published, read: Read) -> None:
+    assert plain(DDL, read(mill, published)) == plain(DDL, ROWS)
+
+
+@READERS
+def test_nested_types_are_read_as_they_were_written(mill: Mill, nested: Published, read: Read) -> None:
+    assert plain(NESTED_DDL, read(mill, nested)) == plain(NESTED_DDL, NESTED_ROWS)
+
+
+@READERS
+def test_what_is_never_null_is_read_like_what_may_be(mill: Mill, never_null: Published, read: Read) -> None:
+    assert plain(NEVER_NULL_DDL, read(mill, never_null)) == plain(NEVER_NULL_DDL, NEVER_NULL_ROWS)
+
+
+def test_nested_columns_have_no_statistics_and_hide_no_row(mill: Mill, nested: Published) -> None:
+    assert {name for file in nested.commit.files for name in file.null_counts} == {"n"}
+    assert list(breaches(mill.lake, dataset_prefix(nested.commit.coordinate), deep=True)) == []
+    scanned = pl.scan_delta(nested.url, storage_options=mill.reader_options)
+    for condition, rows in [
+        (pl.col("n") == 3, [3]),
+        (pl.col("s").is_null(), [4]),
+        (pl.col("s").struct.field("d") == -(2**31), [1]),
+        (pl.col("words").list.len() == 0, [2]),
+    ]:
+        assert scanned.filter(condition).select("n").collect()["n"].to_list() == rows
 
 
 @pytest.mark.parametrize("column", [*BOUNDED, "h", "h3", "i", "k", "l"])

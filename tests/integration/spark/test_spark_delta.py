@@ -8,11 +8,23 @@ import pytest
 from assets.running.runner import Published
 from assets.tables.schema import Schema
 from assets.tables.values import literal
-from tests.integration.every_type import BOUNDED, COLUMNS, DDL, ROWS, plain
+from tests.integration.every_type import (
+    BOUNDED,
+    COLUMNS,
+    DDL,
+    NESTED_DDL,
+    NESTED_ROWS,
+    NEVER_NULL_DDL,
+    NEVER_NULL_ROWS,
+    ROWS,
+    plain,
+)
 from tests.integration.spark_mill import Mill
 from tests.integration.spark_with_delta import answers
 
 FILTERED = [*BOUNDED, "h", "h3", "i", "l"]
+INSIDE = {"s IS NULL": [(4,)], "s.d = -2147483648": [(1,)], "size(words) = 0": [(2,)], "m['d'].n = 4": [(1,)]}
+"""Conditions that look into nested columns → the rows they find."""
 REFUSED = {
     "INSERT INTO {0} SELECT * FROM {0}": "DELTA_UNSUPPORTED_FEATURES_FOR_WRITE",
     "ALTER TABLE {0} SET TBLPROPERTIES (delta.appendOnly = false)": "DELTA_UNSUPPORTED_FEATURES_FOR_WRITE",
@@ -26,12 +38,18 @@ REFUSED = {
 def told(
     one_mill: Mill,
     published: Published,
+    nested: Published,
+    never_null: Published,
     revenue: Published,  # noqa: ARG001 - what the page reads
 ) -> dict[str, pa.Table | str]:
     """What Spark with Delta says, by question; all in one start of it."""
-    table = f"delta.`{published.url.replace('s3://', 's3a://')}`"
+    table, of_nested, of_never_null = (
+        f"delta.`{each.url.replace('s3://', 's3a://')}`" for each in (published, nested, never_null)
+    )
     schema = Schema.parse(DDL)
     asked = {"rows": f"SELECT * FROM {table}"}  # noqa: S608 - our own names
+    asked |= {"nested": f"SELECT * FROM {of_nested}", "never null": f"SELECT * FROM {of_never_null}"}  # noqa: S608
+    asked |= {inside: f"SELECT n FROM {of_nested} WHERE {inside}" for inside in INSIDE}  # noqa: S608
     for column in FILTERED:
         for row in ROWS[:3]:
             value = literal(row[COLUMNS.index(column)], schema.type_of(column))
@@ -48,7 +66,13 @@ def rows(answer: pa.Table | str) -> list[tuple[Any, ...]]:
 
 
 def test_every_type_is_read_as_it_was_written(told: dict[str, pa.Table | str]) -> None:
-    assert plain(rows(told["rows"])) == plain(ROWS)
+    assert plain(DDL, rows(told["rows"])) == plain(DDL, ROWS)
+
+
+def test_nested_types_are_read_as_they_were_written(told: dict[str, pa.Table | str]) -> None:
+    assert plain(NESTED_DDL, rows(told["nested"])) == plain(NESTED_DDL, NESTED_ROWS)
+    assert plain(NEVER_NULL_DDL, rows(told["never null"])) == plain(NEVER_NULL_DDL, NEVER_NULL_ROWS)
+    assert {question: rows(told[question]) for question in INSIDE} == INSIDE
 
 
 @pytest.mark.parametrize("column", FILTERED)
