@@ -27,7 +27,7 @@ _HEADERS_ROOM = 64 * 1024
 _TLS_READ_BYTES = 64 * 1024
 _Result = TypeVar("_Result")
 
-_CODE = re.compile(r"<Code>(\w+)</Code>")
+_CODE, _EXPIRED = re.compile(r"<Code>(\w+)</Code>"), re.compile(r"<Message>[^<]*expired", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,11 @@ class PutAnswer:
         """S3's code of a refusal. Tell nothing else of it: the rest quotes what was signed, and with whose key."""
         found = _CODE.search(self.text)
         return found[1] if found else "without a code"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the refusal means that the presigned time is over."""
+        return self.code == "AccessDenied" and _EXPIRED.search(self.text) is not None
 
 
 def put_in_one_write(

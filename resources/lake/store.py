@@ -6,12 +6,12 @@ LakeError
 └── ObjectMissingError       a key that must exist does not
 """
 
-import re
 import ssl
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from itertools import islice
 from typing import NoReturn, Protocol
 
 import stamina
@@ -22,11 +22,11 @@ from resources.lake.commit_put import expiry_of, put_in_one_write
 from resources.lake.s3 import content_md5, distrust, s3_client, tls_context
 from resources.settings import LakeSettings
 
+_DELETED_AT_ONCE = 1000  # as many as S3 takes
 _MISSING = {"NoSuchKey", "404", "NotFound"}
 _CHANGED = "BadDigest"
-_PASSING = {"SlowDown", "RequestTimeout", "ThrottlingException", _CHANGED}
+_PASSING = {"SlowDown", "InternalError", "RequestTimeout", "ThrottlingException", _CHANGED}
 """Refusals below 500 that another try may not meet."""
-_EXPIRED = re.compile(r"<Message>[^<]*expired", re.IGNORECASE)
 
 
 class LakeError(LakemillError):
@@ -178,9 +178,12 @@ class S3Lake:
 
     def delete(self, keys: Iterable[str]) -> None:
         """See Lake. Raises LakeUnavailableError, LakeAccessError."""
+        rest = iter(keys)
         try:
-            for key in keys:
-                self._client.delete_object(Bucket=self._bucket, Key=key)
+            while part := [{"Key": key} for key in islice(rest, _DELETED_AT_ONCE)]:
+                told = self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": part, "Quiet": True})
+                for failed in told.get("Errors", ()):
+                    self._refuse(ClientError({**told, "Error": failed}, "DeleteObjects"), failed["Key"])
         except (ClientError, BotoCoreError) as error:
             self._refuse(error, "")
 
@@ -237,7 +240,7 @@ class _S3PresignedPut:
                 return PutOutcome.EXISTS
             case 409:
                 raise _ConflictError
-            case 403 if answer.code == "AccessDenied" and _EXPIRED.search(answer.text):
+            case 403 if answer.is_over:
                 return PutOutcome.EXPIRED
             case 400 if answer.code == _CHANGED:
                 raise LakeUnavailableError(f"{self.name}: the commit arrived at the store changed, and was not stored")
