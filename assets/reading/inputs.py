@@ -7,6 +7,7 @@ from assets.errors import InputCorruptError, InputMissingError
 from assets.reading.deliveries import PLAIN_NAMES, RawFiles, endings, is_plain
 from assets.reading.unpacking import refuse_too_large, too_large
 from assets.snapshots.reader import Snapshot, open_snapshot
+from assets.snapshots.verify import file_problems
 from assets.tables.footers import Footer, read_footers
 from assets.tables.schema import Schema
 from contracts.commit import InputUsed
@@ -17,6 +18,8 @@ from resources.lake.store import Lake, ObjectInfo
 
 Input = Snapshot | RawFiles
 Delivery = Callable[[Coordinate], tuple[Lake, str]]
+
+_EXAMPLES = 3
 
 
 def resolve_inputs(
@@ -63,11 +66,15 @@ def input_used(source: Input) -> InputUsed:
 
 def _published(lake: Lake, coordinate: Coordinate) -> Snapshot:
     try:
-        return open_snapshot(lake, coordinate)
+        found = open_snapshot(lake, coordinate)
     except CorruptSnapshotError as error:
         raise InputCorruptError(str(error)) from error
     except SnapshotError as error:
         raise InputMissingError(str(error)) from error
+    # Spark believes the files: it would read rows that no commit vouches for, and nulls for a column that is gone.
+    if problems := file_problems(found):
+        raise InputCorruptError(f"{found.url} is not what its commit says: {'; '.join(problems[:_EXAMPLES])}")
+    return found
 
 
 def _delivered(lake: Lake, prefix: str, source: Landing, unpacked_bytes: int) -> RawFiles:

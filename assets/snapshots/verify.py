@@ -52,21 +52,30 @@ def verify(
         snapshot = open_snapshot(lake, coordinate)
     except SnapshotError as error:
         return VerifyReport(coordinate, problems=[str(error)])
-    files = snapshot.commit.files
-    report = VerifyReport(coordinate, len(files), snapshot.commit.rows, snapshot.digest)
+    report = VerifyReport(coordinate, len(snapshot.commit.files), snapshot.commit.rows, snapshot.digest)
     report.problems.extend(_log_problems(lake, coordinate))
+    report.problems.extend(file_problems(snapshot, deep=deep, progress=progress))
+    return report
+
+
+def file_problems(
+    snapshot: Snapshot, *, deep: bool = False, progress: Callable[[int, int], None] = lambda *_: None
+) -> list[str]:
+    """Return what is wrong with the files that the commit names, a sentence each. Raises the lake's errors."""
+    files = snapshot.commit.files
     # Listing tells every size and ETag in one call per thousand files; what is read is decided by the commit alone.
-    listed = {found.key: found for found in lake.list(snapshot.folder)}
+    listed = {found.key: found for found in snapshot.lake.list(snapshot.folder)}
 
     def look(pair: tuple[DataFile, ObjectInfo]) -> list[str]:
         file, named = pair
         return _file_problems(snapshot, file, named, listed.get(named.key), deep=deep)
 
+    found: list[str] = []
     with ThreadPoolExecutor(_DECODERS if deep else _READERS, thread_name_prefix="verify") as pool:
         for done, problems in enumerate(pool.map(look, zip(files, snapshot.objects, strict=True)), 1):
-            report.problems.extend(problems)
+            found += problems
             progress(done, len(files))
-    return report
+    return found
 
 
 def _log_problems(lake: Lake, coordinate: Coordinate) -> list[str]:
