@@ -12,7 +12,6 @@ from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
 
 from assets.tables import arrow_types
@@ -44,10 +43,6 @@ class ArrowFrame:
     @property
     def write(self) -> "_Writer":
         return _Writer(self)
-
-    def where(self, condition: str) -> Self:
-        assert condition.endswith(" >= 0")  # true for every row: see assets/reading/deliveries.py
-        return self
 
     def selectExpr(self, *aggregates: str) -> "_Row":  # noqa: N802 - Spark's name
         return _Row([self._surplus(aggregate) for aggregate in aggregates])
@@ -100,16 +95,8 @@ class _Reader:
         self.ddl = schema if isinstance(schema, str) else str(Schema.from_json(schema.json()))
         return self
 
-    def options(self, **options: str) -> Self:
-        self.session.options.append(options)
-        return self
-
     def parquet(self, *urls: str) -> ArrowFrame:
         return ArrowFrame(self.session, pa.concat_tables(map(pq.read_table, map(self.session.fetch, urls))), self.ddl)
-
-    def csv(self, urls: list[str]) -> ArrowFrame:
-        tables = [pyarrow.csv.read_csv(self.session.fetch(url)) for url in urls]
-        return ArrowFrame(self.session, pa.concat_tables(tables).cast(arrow_schema(self.ddl)), self.ddl)
 
 
 def magic_write(folder: Path, table: pa.Table) -> None:
@@ -133,7 +120,6 @@ class ArrowSession:
 
     def __init__(self, write: Callable[[Path, pa.Table], None] = magic_write) -> None:
         self.write = write
-        self.options: list[dict[str, str]] = []
 
     def place(self, url: str) -> Path:
         """Return the folder that a write to ``url`` makes."""

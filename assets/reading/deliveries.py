@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from assets.declaration import Landing
 from assets.errors import InputCorruptError
+from assets.reading.lines import BAD_ROW, FILE, FITS, fitting, judged
 from assets.snapshots.reader import read_files
 from assets.tables.footers import Footer
 from resources.lake.store import Lake, ObjectInfo
@@ -20,10 +21,9 @@ from resources.lake.store import Lake, ObjectInfo
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-_BAD = "_lakemill_bad_row"
+_AT = "its number"
 _EXAMPLES = 3
 _PACKED = ("", ".gz", ".zst", ".bz2")
-_MALFORMED = re.compile(r"MALFORMED_(CSV_)?RECORD")
 _PLAIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9 ._=+@,-]*/)*[A-Za-z0-9][A-Za-z0-9 ._=+@,-]*\Z")
 PLAIN_NAMES = "use letters, digits and ' ._=+@,-', a letter or digit first"
 _SPLITS = "spark.sql.files.maxPartitionBytes"
@@ -47,10 +47,10 @@ class RawFiles:
         return self.to_spark(spark).count()
 
     def to_spark(self, spark: "SparkSession") -> "DataFrame":
-        """Return the files as a DataFrame; a malformed row or a foreign header fails the job."""
+        """Return the files as a DataFrame; a row that does not fit the declared schema fails the job."""
         if self.source.format == "parquet":
             return read_files(spark, self.source.schema, self._urls)
-        return self._text(spark, str(self.source.schema), mode="FAILFAST")
+        return fitting(spark, self.source, self._urls)
 
     def complaint(self, spark: "SparkSession") -> str | None:
         """Say how many rows of how many are not what was declared, and where the first stand; None if all fit."""
@@ -58,35 +58,22 @@ class RawFiles:
 
         if self.source.format == "parquet":
             return None
-        schema = f"{self.source.schema}, {_BAD} string"
         with _one_task_for_each_file(spark):
-            rows = self._text(spark, schema, mode="PERMISSIVE", columnNameOfCorruptRecord=_BAD)
-            numbered = rows.withColumns({"_file": F.col("_metadata.file_path"), "_at": F.monotonically_increasing_id()})
-            by_file = numbered.groupBy("_file").agg(
+            numbered = judged(spark, self.source, self._urls).withColumn(_AT, F.monotonically_increasing_id())
+            by_file = numbered.groupBy(FILE).agg(
                 F.count("*").alias("rows"),
-                F.count(_BAD).alias("bad"),
-                (F.min(F.when(F.col(_BAD).isNotNull(), F.col("_at"))) - F.min("_at") + 1).alias("first"),
+                F.count_if(~F.col(FITS)).alias("bad"),
+                (F.min(F.when(~F.col(FITS), F.col(_AT))) - F.min(_AT) + 1).alias("first"),
             )
-            files = by_file.orderBy("_file").collect()
+            files = by_file.orderBy(FILE).collect()
         bad, count = (sum(file[name] for file in files) for name in ("bad", "rows"))
-        wrong = [f"{PurePosixPath(file['_file']).name} row {file['first']}" for file in files if file["bad"]]
+        wrong = [f"{PurePosixPath(file[FILE]).name} row {file['first']}" for file in files if file["bad"]]
         told = f"{bad} of {count} rows below {self.lake.url(self.prefix)} do not fit the declared schema"
         return f"{told}; the first: {', '.join(wrong[:_EXAMPLES])}" if wrong else None
 
     @property
     def _urls(self) -> list[str]:
         return [self.lake.spark_url(found.key) for found in self.objects]
-
-    def _text(self, spark: "SparkSession", schema: str, **options: str) -> "DataFrame":
-        if self.source.format == "jsonl":
-            frame = spark.read.schema(schema).options(encoding="UTF-8", **options).json(self._urls)
-        else:
-            # enforceSchema=false makes Spark compare the header's names; by default it would trust the order.
-            reader = spark.read.options(header="true", enforceSchema="false", encoding="UTF-8")
-            frame = reader.options(**options).schema(schema).csv(self._urls)
-        # True for every row. Spark parses only the columns that somebody asks for, and a row is bad whoever asks.
-        nulls = " + ".join(f"int(isnull(`{name}`))" for name in self.source.schema.names)
-        return frame.where(f"{nulls} >= 0")
 
 
 @contextmanager
@@ -109,10 +96,10 @@ def bad_rows_counted(spark: "SparkSession", delivered: Iterable[object]) -> Iter
     try:
         yield
     except Exception as error:
-        if _MALFORMED.search(str(error)):
+        if BAD_ROW in str(error):
             told = [each.complaint(spark) for each in delivered if isinstance(each, RawFiles)]
-            if found := [complaint for complaint in told if complaint]:
-                raise InputCorruptError("; ".join(found)) from error
+            found = [complaint for complaint in told if complaint]
+            raise InputCorruptError("; ".join(found) or f"{BAD_ROW}; the delivery has changed since") from error
         raise
 
 

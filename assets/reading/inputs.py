@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from assets.declaration import Action, Landing
 from assets.errors import InputCorruptError, InputMissingError
 from assets.reading.deliveries import PLAIN_NAMES, RawFiles, endings, is_plain
+from assets.reading.headers import refuse_foreign_headers
 from assets.reading.unpacking import refuse_too_large, too_large
 from assets.snapshots.reader import Snapshot, open_snapshot
 from assets.snapshots.verify import file_problems
@@ -86,6 +87,8 @@ def _delivered(lake: Lake, prefix: str, source: Landing, unpacked_bytes: int) ->
     if source.format == "parquet":
         return RawFiles(lake, prefix, source, objects, _checked_footers(lake, source.schema, objects, unpacked_bytes))
     refuse_too_large(lake, objects, unpacked_bytes)
+    if source.format == "csv":
+        refuse_foreign_headers(lake, objects, source.schema.names)
     return RawFiles(lake, prefix, source, objects, [])
 
 

@@ -5,6 +5,7 @@ piece by piece, and thrown away, until the limit.
 """
 
 import io
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -29,7 +30,7 @@ def refuse_too_large(lake: Lake, objects: Sequence[ObjectInfo], most_bytes: int)
         return
     total = 0
     for found in objects:
-        for size in _unpacked(lake, found):
+        for size in _sizes(lake, found):
             total += size
             if total > most_bytes:
                 raise too_large(lake, found, most_bytes)
@@ -43,21 +44,37 @@ def too_large(lake: Lake, found: ObjectInfo, most_bytes: int) -> InputTooLargeEr
     )
 
 
+def first_line(lake: Lake, found: ObjectInfo) -> bytes:
+    """Return the first line, not blank, of a text file, packed or not; b"" if there is none.
+
+    Raises InputCorruptError for what cannot be unpacked, and the lake's errors.
+    """
+    begin = next(_unpacked(lake, found), b"").removeprefix(BOM_UTF8)
+    return next((line for line in begin.splitlines() if line.strip()), b"")
+
+
 def _ending(found: ObjectInfo) -> str:
     return PurePosixPath(found.key).suffix
 
 
-def _unpacked(lake: Lake, found: ObjectInfo) -> Iterator[int]:
-    """Yield the sizes of the pieces that a file unpacks to."""
+def _sizes(lake: Lake, found: ObjectInfo) -> Iterator[int]:
+    if _ending(found) in _CODECS:
+        yield from map(len, _unpacked(lake, found))
+    else:
+        yield found.size
+
+
+def _unpacked(lake: Lake, found: ObjectInfo) -> Iterator[bytes]:
+    """Yield a file piece by piece, unpacked."""
     codec = _CODECS.get(_ending(found))
     if codec is None:
-        yield found.size
+        yield from lake.chunks(found.key)
         return
     raw = pa.PythonFile(io.BufferedReader(_Stream(lake.chunks(found.key))), mode="r")
     try:
         with pa.CompressedInputStream(raw, codec) as stream:
             while piece := stream.read(_PIECE_BYTES):
-                yield len(piece)
+                yield piece
     except (OSError, pa.ArrowException) as error:
         raise InputCorruptError(f"{lake.url(found.key)} cannot be unpacked as {codec}: {error}") from error
 

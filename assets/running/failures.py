@@ -45,7 +45,6 @@ _BY_TEXT: tuple[tuple[re.Pattern[str], ReasonCode], ...] = (
         ),
         ReasonCode.INPUT_CORRUPT,
     ),
-    (re.compile(r"CSV header does not conform"), ReasonCode.INPUT_CORRUPT),
 )
 _BRIDGE = "An error occurred while calling"  # the first line that says nothing but which object was called
 _ROOT_CAUSE = re.compile(r"^Caused by: (?:[\w$]+\.)*([\w$]+: .+)$", re.MULTILINE)

@@ -57,7 +57,7 @@ def parquet() -> bytes:
 
 CSV = (
     "n,word,share,price,day,at,good\n"
-    '1152921504606846976,"ä \\"quoted\\"",0.25,1.50,2024-10-05,2024-10-05T01:02:03.456789Z,true\n'
+    '1152921504606846976,"ä ""quoted""",0.25,1.50,2024-10-05,2024-10-05T01:02:03.456789Z,true\n'
     ",,,,,,\n"
 ).encode()
 
@@ -122,16 +122,61 @@ def test_bad_rows_are_counted_placed_and_refused(
     assert mill.spark.conf.get("spark.sql.files.maxPartitionBytes") == splits
 
 
+def counted(rows: Any) -> Any:
+    return rows.groupBy().count().selectExpr("count as n")
+
+
+def one_column(rows: Any) -> Any:
+    return rows.select("n")
+
+
+def without_the_bad(rows: Any) -> Any:
+    return rows.where("m > 0").select("n")
+
+
+@pytest.mark.parametrize("compute", [counted, one_column, without_the_bad])
 @pytest.mark.parametrize(
     ("kind", "body"),
-    [("csv", b"n,m\n1,2\n3,soon\n"), ("jsonl", json_lines({"n": 1, "m": 2}, {"n": 3, "m": "soon"}))],
+    [
+        ("csv", b"n,m\n1,2\n3,soon\n"),
+        ("csv", b"n,m\n1,2\nsoon,\n"),
+        ("jsonl", json_lines({"n": 1, "m": 2}, {"n": 3, "m": "soon"})),
+        ("jsonl", json_lines({"n": 1, "m": 2}, {"n": "soon"})),
+    ],
 )
-def test_a_row_is_bad_whether_or_not_the_action_asks_for_the_column_that_is(
-    mill: Mill, kind: Format, body: bytes
-) -> None:
+def test_a_row_is_bad_whatever_an_action_asks_for(mill: Mill, kind: Format, body: bytes, compute: Any) -> None:
     mill.deliver("rows", f"a.{kind}", body)
-    with pytest.raises(Exception, match=rf"1 of 2 rows .* a\.{kind} row 2"):
-        mill.run(ingest(kind, "n bigint, m bigint", only="n"))
+    declared = action(inputs={"rows": landing(kind, "n bigint, m bigint")}, output="kept", schema="n bigint")
+    with pytest.raises(InputCorruptError, match=rf"1 of 2 rows .* a\.{kind} row 2"):
+        mill.run(declared(compute))
+
+
+@pytest.mark.parametrize("compute", [counted, one_column])
+@pytest.mark.parametrize(
+    ("kind", "body"), [("csv", b"n\n1\nsoon\n"), ("jsonl", json_lines({"n": 1}, {"n": "soon"}))], ids=["csv", "jsonl"]
+)
+def test_a_bad_row_of_a_single_column_is_counted(mill: Mill, kind: Format, body: bytes, compute: Any) -> None:
+    mill.deliver("rows", f"a.{kind}", body)
+    declared = action(inputs={"rows": landing(kind, "n bigint")}, output="kept", schema="n bigint")
+    with pytest.raises(InputCorruptError, match=rf"1 of 2 rows .* a\.{kind} row 2"):
+        mill.run(declared(compute))
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"word,n\na,1\n", "the header names ['word', 'n'], the action declares ['n', 'word']"),
+        (b"1,a\n2,b\n", "the header names ['1', 'a']"),
+        (b"\n\n", "there is no header"),
+    ],
+)
+def test_another_header_is_refused(mill: Mill, body: bytes, told: str) -> None:
+    mill.deliver("rows", "a.csv", csv_lines("1,a"))
+    mill.deliver("rows", "b.csv.gz", gzip.compress(body))
+    with pytest.raises(InputCorruptError):
+        mill.run(ingest("csv", "n bigint, word string"))
+    code, message = mill.failure
+    assert (code, told in message) == (ReasonCode.INPUT_CORRUPT, True), message
 
 
 @pytest.mark.parametrize("name", ["*.csv", "{a,b}.csv"])

@@ -1,5 +1,6 @@
 """What a run reads: snapshots by their commits, raw files from their folder; what is missing or damaged is named."""
 
+import gzip
 from typing import Any
 from uuid import UUID
 
@@ -51,14 +52,13 @@ def test_a_corrupt_input_is_told_from_a_missing_one(bench: Bench) -> None:
 def test_raw_files_are_read_from_their_own_folder_only(bench: Bench) -> None:
     folder = dataset_prefix(Coordinate(bench.home.entity_id, bench.home.data_version, "raw"))
     with pytest.raises(InputMissingError, match="nothing was delivered"):
-        bench.run(ingest)
+        bench.run(ingest_parquet)
     bench.landing.put(f"{folder}readme.txt", b"not data")
-    bench.landing.put(f"{folder}a.csv", b"month,orders\n2024-09,3\n")
-    published = bench.run(ingest)
-    assert published.commit.rows == 1
+    bench.landing.put(f"{folder}a.parquet", parquet(bench))
+    published = bench.run(ingest_parquet)
+    assert published.commit.rows == 2
     used = published.commit.provenance.inputs["raw"]
     assert (used.path, used.commit_digest) == (bench.landing.url(folder).rstrip("/"), None)
-    assert bench.sessions.session.options[0]["enforceSchema"] == "false"
 
 
 def test_delivered_parquet_must_have_the_declared_columns(bench: Bench) -> None:
@@ -66,10 +66,31 @@ def test_delivered_parquet_must_have_the_declared_columns(bench: Bench) -> None:
     bench.landing.put(f"{folder}a.parquet", b"PAR1 but no more")
     with pytest.raises(InputCorruptError, match="Parquet"):
         bench.run(ingest_parquet)
-    bench.run(bench.action(bench.frame), bench.member(entity_id="maker"))
-    good = next(found.key for found in bench.lake.list("maker/") if found.key.endswith(".parquet"))
-    bench.landing.put(f"{folder}a.parquet", bench.lake.get(good) or b"")
+    bench.landing.put(f"{folder}a.parquet", parquet(bench))
     assert bench.run(ingest_parquet).commit.rows == 2
+
+
+def parquet(bench: Bench) -> bytes:
+    bench.run(bench.action(bench.frame), bench.member(entity_id="maker"))
+    made = next(found.key for found in bench.lake.list("maker/") if found.key.endswith(".parquet"))
+    return bench.lake.get(made) or b""
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"month,sales\n", r"names \['month', 'sales'\], the action declares \['month', 'orders'\]"),
+        (b'"month,orders\n', "names"),
+        (b"", "there is no header"),
+    ],
+)
+def test_delivered_csv_must_begin_with_the_declared_names(bench: Bench, body: bytes, told: str) -> None:
+    folder = dataset_prefix(Coordinate(bench.home.entity_id, bench.home.data_version, "raw"))
+    bench.landing.put(f"{folder}a.csv", b'\xef\xbb\xbf\r\n"Month","ORDERS"\r\n2024-09,3\r\n')
+    bench.landing.put(f"{folder}b.csv.gz", gzip.compress(body))
+    with pytest.raises(InputCorruptError, match=rf"b\.csv\.gz: .*{told}"):
+        bench.run(ingest)
+    assert bench.sessions.profiles == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,90 @@
+"""Files of text as rows: every line is judged as a whole, whatever an action asks for of it.
+
+Spark's readers of CSV and JSON pass over much: a quote that is not closed, what follows an object, a field that is
+there twice, bytes that are no UTF-8. Here they find the lines only; what a line is worth is asked of it by itself.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from assets.declaration import Landing
+from assets.reading.spelling import fits, typed
+from assets.tables.schema import Schema
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+BAD_ROW = "a row does not fit the declared schema"
+"""What a job says that met one."""
+FILE, FITS = "the file", "it fits"
+"""Columns of what was judged. No declared column has such a name."""
+_LINE, _SURPLUS, _PARSED = "the line", "a line without form", "the parsed line"
+
+
+def judged(spark: "SparkSession", source: Landing, urls: Sequence[str]) -> "DataFrame":
+    """Return for each line that is not blank, in order, FILE, and FITS: whether it is a row of the declared schema."""
+    texts, fits_all = _texts(spark, source, urls)
+    return texts.selectExpr(f"input_file_name() AS `{FILE}`", f"{fits_all} AS `{FITS}`")
+
+
+def fitting(spark: "SparkSession", source: Landing, urls: Sequence[str]) -> "DataFrame":
+    """Return the rows in the declared types. One that does not fit fails the job, which says BAD_ROW."""
+    texts, fits_all = _texts(spark, source, urls)
+    is_json = source.format == "jsonl"
+    columns = [f"{typed(f'`{c.name}`', c.type, is_json=is_json)} AS `{c.name}`" for c in source.schema.columns]
+    # What depends on more than the row is evaluated here and nowhere else, before anything that an action asks for:
+    # that could drop a bad row unseen.
+    all_fit = f"if({fits_all}, monotonically_increasing_id() >= 0, raise_error('{BAD_ROW}')) AS `{FITS}`"
+    return texts.selectExpr(*columns, all_fit).where(f"`{FITS}`").drop(FITS)
+
+
+def _texts(spark: "SparkSession", source: Landing, urls: Sequence[str]) -> tuple["DataFrame", str]:
+    """Return the declared columns as texts, and the condition, never null, under which a line is a row."""
+    read = _csv if source.format == "csv" else _jsonl
+    texts, conditions = read(spark, source.schema, urls)
+    return texts, f"coalesce({' AND '.join([f'is_valid_utf8(`{_LINE}`)', *conditions])}, false)"
+
+
+def _csv(spark: "SparkSession", schema: Schema, urls: Sequence[str]) -> tuple["DataFrame", list[str]]:
+    """Return the texts, and the conditions under which a line is a row of RFC 4180."""
+    # Spark's reader of CSV alone drops each file's header. Given a separator and a quote that Latin-1 lacks, it takes a
+    # line, byte by byte, for one column; that is named like the header, or Spark would complain of every file.
+    whole = ",".join(schema.names)
+    reader = spark.read.options(header="true", encoding="ISO-8859-1", sep="\u0100", quote="\u0101", escape="\u0101")
+    line = f"CAST(encode(`{whole}`, 'ISO-8859-1') AS string) AS `{_LINE}`"
+    lines = reader.schema(f"`{whole}` string").csv(list(urls)).selectExpr(line)
+    columns = ", ".join(f"`{name}` string" for name in (*schema.names, _SURPLUS))
+    options = f"map('escape', '\"', 'columnNameOfCorruptRecord', '{_SURPLUS}')"
+    texts = lines.selectExpr("*", _once(f"from_csv(`{_LINE}`, '{columns}', {options})"))
+    values = [fits(f"`{column.name}`", column.type) for column in schema.columns]
+    return texts, [f"`{_SURPLUS}` IS NULL", _well_quoted(f"`{_LINE}`"), *values]
+
+
+def _well_quoted(line: str) -> str:
+    """Return the condition under which quotes stand around fields, and doubled inside of those, and nowhere else."""
+    count = f"""(octet_length({line}) - octet_length(replace({line}, '"')))"""
+    # What is between two quotes does not matter. A doubled quote ends one such part and begins the next.
+    outside = f"""regexp_replace({line}, '"[^"]*"', '""')"""
+    return f"""(NOT contains({line}, '"') OR {count} % 2 = 0 AND NOT {outside} RLIKE '[^",]"|"[^",]')"""
+
+
+def _jsonl(spark: "SparkSession", schema: Schema, urls: Sequence[str]) -> tuple["DataFrame", list[str]]:
+    """Return the texts, and the conditions under which a line is one JSON object that names no field twice."""
+    lines = spark.read.text(list(urls)).selectExpr(f"value AS `{_LINE}`")
+    # Spark stops behind the first value. A list that goes on with what no delivery can know is read to its end.
+    end = uuid4().hex
+    parsed = f"""struct(try_parse_json(concat('[', `{_LINE}`, ',"{end}"]')) AS `{_PARSED}`)"""
+    texts = {name: f"variant_get(`{_PARSED}`, '$[0].{name}', 'string') AS `{name}`" for name in schema.names}
+    found = lines.where(rf"`{_LINE}` RLIKE r'[^ \t\r]'").selectExpr("*", _once(parsed))
+    is_object = rf"`{_LINE}` RLIKE r'^[ \t]*[{{]' AND variant_get(`{_PARSED}`, '$[1]', 'string') = '{end}'"
+    values = [
+        fits(f"`{column.name}`", column.type, f"variant_get(`{_PARSED}`, '$[0].{column.name}')")
+        for column in schema.columns
+    ]
+    return found.selectExpr("*", _once(f"struct({', '.join(texts.values())})")), [is_object, *values]
+
+
+def _once(struct: str) -> str:
+    """Return the columns of a struct that is evaluated once for a row, however often they are used."""
+    return f"inline(array({struct}))"
