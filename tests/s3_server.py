@@ -26,8 +26,8 @@ from resources.lake.admin import ensure_buckets
 from resources.settings import LakeSettings
 from tests.certificates import Authority
 
-RESET = 0
-"""In the place of a status: the connection is reset."""
+RESET, SILENT = 0, -1
+"""In the place of a status: the connection is reset, or nothing is ever answered."""
 ACCESS_KEY, SECRET_KEY = "lakemill-tests", "canary-s3-secret-of-the-tests"
 _FLAGS = {
     "s3.port": "s3",
@@ -94,13 +94,15 @@ class Seen:
 class LossyProxy:
     """Forwards every request and keeps it as it came.
 
-    Of the PUTs, it loses the answers to the next ``lose`` ones, and changes the bodies of the next ``spoil`` ones.
-    ``meets`` says what befalls a request (method, path) before it reaches the store: an error status, ``RESET``, or
-    (None) nothing. ``delay``: how many seconds every request is held up.
+    It loses the answers to the next ``lose`` requests that ``may_lose`` (method, path) chooses, usually PUTs, and
+    changes the bodies of the next ``spoil`` PUTs. ``meets`` says what befalls a request (method, path) before it
+    reaches the store: an error status, ``RESET``, ``SILENT``, or (None) nothing. ``delay``: how many seconds every
+    request is held up.
     """
 
     def __init__(self, target: str) -> None:
         self.lose = 0
+        self.may_lose: Callable[[str, str], bool] = lambda method, _path: method == "PUT"
         self.lost = 0
         self.spoil = 0
         self.delay = 0.0
@@ -109,9 +111,9 @@ class LossyProxy:
         self._lock = Lock()
         self._target = urlsplit(target).netloc
 
-    def loses_this(self) -> bool:
+    def loses_this(self, method: str, path: str) -> bool:
         with self._lock:
-            if not self.lose:
+            if not self.lose or not self.may_lose(method, path):
                 return False
             self.lose -= 1
             self.lost += 1
@@ -156,7 +158,7 @@ def lossy_proxy(target: str, tls: ssl.SSLContext | None = None) -> Iterator[tupl
                 self.fail(trouble)
                 return
             answer, content = proxy.forward(self)
-            if self.command == "PUT" and proxy.loses_this():
+            if proxy.loses_this(self.command, self.path):
                 return
             self.send_response(answer.status)
             for name, value in answer.getheaders():
@@ -174,6 +176,9 @@ def lossy_proxy(target: str, tls: ssl.SSLContext | None = None) -> Iterator[tupl
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 return
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            if status == SILENT:
+                self.rfile.read(1)  # until the client hangs up
+                return
             body = f"<Error><Code>{'SlowDown' if status == 503 else 'InternalError'}</Code></Error>".encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))

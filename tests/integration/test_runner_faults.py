@@ -8,21 +8,22 @@ import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count, cycle
+from time import monotonic
 from typing import Any, cast
 from uuid import uuid4
 
 import pytest
 
-from assets.declaration import Action, action, landing
+from assets.declaration import Action, Format, action, landing
 from assets.snapshots.verify import verify
 from contracts.identity import Coordinate
 from contracts.reasons import ReasonCode
 from contracts.reports import Event
-from contracts.storage import commit_key
+from contracts.storage import dataset_prefix
 from resources.lake.s3 import s3_client
 from tests.control_plane import FakeControlPlane
 from tests.integration.spark_mill import Mill, table_of
-from tests.s3_server import RESET, LossyProxy, lossy_proxy, s3_server
+from tests.s3_server import RESET, SILENT, LossyProxy, lossy_proxy, s3_server
 
 NUMBERS = b"n,word\n" + b"".join(b"%d,word %d\n" % (number, number) for number in range(20_000))
 _SOON = {
@@ -30,6 +31,8 @@ _SOON = {
     "fs.s3a.retry.interval": "5ms",
     "fs.s3a.retry.throttle.interval": "5ms",
     "fs.s3a.retry.throttle.limit": "3",
+    "fs.s3a.retry.limit": "2",
+    "fs.s3a.connection.timeout": "2s",
 }
 
 
@@ -40,6 +43,9 @@ def one_mill() -> Iterator[tuple[Mill, LossyProxy]]:
         context: Any = mill.spark.sparkContext
         for name, value in _SOON.items():
             context._jsc.hadoopConfiguration().set(name, value)
+        # Hadoop takes no timeout below this.
+        least = context._jvm.java.time.Duration.ofSeconds(2)
+        context._jvm.org.apache.hadoop.fs.s3a.impl.AWSClientConfig.setMinimumOperationDuration(least)
         yield mill, proxy
         mill.sessions.close()
 
@@ -55,25 +61,31 @@ def mill(one_mill: tuple[Mill, LossyProxy]) -> Iterator[Mill]:
     mill.entity = f"entity-{uuid4().hex}"
     mill.control = FakeControlPlane()
     yield mill
-    proxy.meets, proxy.delay = lambda _method, _path: None, 0.0
+    proxy.meets, proxy.delay, proxy.lose = lambda _method, _path: None, 0.0, 0
 
 
-@action(inputs={"numbers": landing("csv", "n int, word string")}, output="made", schema="n int, word string")
-def copied(numbers: Any) -> Any:
-    """What was delivered."""
-    return numbers
+def copy_of(kind: Format) -> Action:
+    @action(inputs={"lines": landing(kind, "n int, word string")}, output="made", schema="n int, word string")
+    def copied(lines: Any) -> Any:
+        """What was delivered."""
+        return lines
+
+    return copied
 
 
-def fails(mill: Mill, declared: Action, code: ReasonCode, words: str, **changes: Any) -> None:
-    """Run; the attempt fails with ``code`` and ``words``, commits nothing and leaves no unfinished upload."""
+def fails(mill: Mill, proxy: LossyProxy, declared: Action, code: ReasonCode, words: str, **changes: Any) -> None:
+    """Run; the attempt fails with ``code`` and ``words``, commits nothing and leaves nothing, half or whole."""
     with pytest.raises(Exception, match=r".+"):
         mill.run(declared, **changes)
     assert mill.control.events[-2:] == [Event.STARTED, Event.FAILED]
     reason = mill.control.reports[-1].reason
     assert reason is not None
     assert (reason.code, words in reason.message) == (code, True), reason
+    proxy.meets = lambda _method, _path: None
     place = Coordinate(mill.entity, changes.get("data_version", "v1"), declared.output)
-    assert mill.lake.get(commit_key(place)) is None
+    # A key that ends in a slash is S3A's marker of an empty folder; gc removes it.
+    assert [found.key for found in mill.lake.list(dataset_prefix(place)) if not found.key.endswith("/")] == []
+    assert unfinished_uploads(mill) == []
 
 
 def unfinished_uploads(mill: Mill) -> list[str]:
@@ -82,30 +94,63 @@ def unfinished_uploads(mill: Mill) -> list[str]:
     return [upload["Key"] for upload in found if upload["Key"].startswith(mill.entity)]
 
 
-@pytest.mark.parametrize("status", [500, 503, RESET])
-def test_a_store_that_takes_no_data_fails_the_attempt_for_now(mill: Mill, proxy: LossyProxy, status: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "words"), [(500, "Status Code: 500"), (503, "Status Code: 503"), (RESET, "SocketException")]
+)
+def test_a_store_that_takes_no_data_fails_the_attempt_for_now(
+    mill: Mill, proxy: LossyProxy, status: int, words: str
+) -> None:
     proxy.meets = lambda method, _path: status if method in {"PUT", "POST"} else None
-    fails(mill, table_of(mill, "n bigint", [(1,)]), ReasonCode.STORAGE_UNAVAILABLE, "")
+    fails(mill, proxy, table_of(mill, "n bigint", [(1,)]), ReasonCode.STORAGE_UNAVAILABLE, words)
 
 
-def test_a_store_that_gives_no_data_fails_the_attempt_for_now(mill: Mill, proxy: LossyProxy) -> None:
-    mill.deliver("numbers", "a.csv", NUMBERS)
-    proxy.meets = lambda method, path: 500 if method == "GET" and "a.csv" in path else None
-    fails(mill, copied, ReasonCode.STORAGE_UNAVAILABLE, "")
+@pytest.mark.parametrize(
+    ("kind", "status", "words"),
+    [("jsonl", 500, "Status Code: 500"), ("csv", 500, "InternalError"), ("jsonl", SILENT, "Read timed out")],
+)
+def test_a_store_that_gives_no_data_fails_the_attempt_for_now(
+    mill: Mill, proxy: LossyProxy, kind: Format, status: int, words: str
+) -> None:
+    mill.deliver("lines", f"a.{kind}", NUMBERS)
+    proxy.meets = lambda method, path: status if method == "GET" and f"a.{kind}" in path else None
+    began = monotonic()
+    fails(mill, proxy, copy_of(kind), ReasonCode.STORAGE_UNAVAILABLE, words)
+    assert monotonic() - began < 120
+
+
+def test_a_store_that_takes_data_and_never_answers_fails_the_attempt_in_bounded_time(
+    mill: Mill, proxy: LossyProxy
+) -> None:
+    proxy.meets = lambda method, _path: SILENT if method in {"PUT", "POST"} else None
+    began = monotonic()
+    fails(mill, proxy, table_of(mill, "n bigint", [(1,)]), ReasonCode.STORAGE_UNAVAILABLE, "Read timed out")
+    assert monotonic() - began < 120
+
+
+@pytest.mark.parametrize(("method", "words"), [("PUT", "partNumber="), ("POST", "uploadId=")])
+def test_a_lost_answer_to_sparks_upload_changes_nothing(mill: Mill, proxy: LossyProxy, method: str, words: str) -> None:
+    """A part's, or that to the request which makes the parts an object."""
+    mill.deliver("lines", "a.csv", NUMBERS)
+    before = proxy.lost
+    proxy.may_lose, proxy.lose = lambda verb, path: (verb, words in path) == (method, True), 1
+    published = mill.run(copy_of("csv"))
+    assert proxy.lost == before + 1
+    assert (published.commit.rows, verify(mill.lake, published.commit.coordinate, deep=True).ok) == (20_000, True)
+    assert unfinished_uploads(mill) == []
 
 
 def test_a_store_that_stumbles_now_and_then_is_waited_for(mill: Mill, proxy: LossyProxy) -> None:
-    mill.deliver("numbers", "a.csv", NUMBERS)
+    mill.deliver("lines", "a.csv", NUMBERS)
     number, troubles = count(1), cycle([500, 503, RESET])
     proxy.meets = lambda _method, path: next(troubles) if "_delta_log" not in path and next(number) % 4 == 0 else None
     proxy.delay = 0.02
-    published = mill.run(copied)
+    published = mill.run(copy_of("csv"))
     assert next(number) > 12
     proxy.meets = lambda _method, _path: None
     assert (published.commit.rows, verify(mill.lake, published.commit.coordinate).ok) == (20_000, True)
 
 
-def test_a_full_disk_is_named_and_worth_another_attempt(mill: Mill) -> None:
+def test_a_full_disk_is_named_and_worth_another_attempt(mill: Mill, proxy: LossyProxy) -> None:
     words = "sha2(cast(id as string), 512) as w"
 
     @action(inputs={}, output="made", schema="w string")
@@ -113,8 +158,7 @@ def test_a_full_disk_is_named_and_worth_another_attempt(mill: Mill) -> None:
         return mill.spark.range(0, 200_000, 1, 1).selectExpr(words)
 
     with no_files_beyond(mill, 1024 * 1024):
-        fails(mill, much, ReasonCode.DISK_FULL, "")
-    assert unfinished_uploads(mill) == []
+        fails(mill, proxy, much, ReasonCode.DISK_FULL, "File too large")
     assert mill.run(much, attempt=2).commit.rows == 200_000
 
 
@@ -131,20 +175,28 @@ def no_files_beyond(mill: Mill, size: int) -> Iterator[None]:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
 
 
-PACKED = gzip.compress(NUMBERS)
+LINES = b"".join(b'{"n": %d, "word": "word %d"}\n' % (number, number) for number in range(20_000))
 
 
 @pytest.mark.parametrize(
-    ("name", "body"),
-    [("a.csv.gz", PACKED[: len(PACKED) // 2]), ("a.csv.gz", NUMBERS), ("a.csv.gz", PACKED[:-8] + bytes(8))],
+    ("spoil", "in_csv", "in_jsonl"),
+    [
+        (lambda body: gzip.compress(body)[:-9999], "Truncated compressed stream", "Unexpected end of input stream"),
+        (lambda body: body, "incorrect header check", "not a gzip file"),
+        (lambda body: gzip.compress(body)[:-8] + bytes(8), "incorrect data check", "gzip stream CRC failure"),
+    ],
     ids=["cut", "not gzip", "wrong checksum"],
 )
-def test_packed_files_that_cannot_be_unpacked_are_input_corrupt(mill: Mill, name: str, body: bytes) -> None:
-    mill.deliver("numbers", name, body)
-    fails(mill, copied, ReasonCode.INPUT_CORRUPT, "")
+def test_packed_files_that_cannot_be_unpacked_are_input_corrupt(
+    mill: Mill, proxy: LossyProxy, spoil: Callable[[bytes], bytes], in_csv: str, in_jsonl: str
+) -> None:
+    mill.deliver("lines", "a.csv.gz", spoil(NUMBERS))
+    fails(mill, proxy, copy_of("csv"), ReasonCode.INPUT_CORRUPT, in_csv)
+    mill.deliver("lines", "a.jsonl.gz", spoil(LINES))
+    fails(mill, proxy, copy_of("jsonl"), ReasonCode.INPUT_CORRUPT, in_jsonl)
 
 
-def test_a_parquet_file_with_a_sound_end_and_spoiled_pages_is_input_corrupt(mill: Mill) -> None:
+def test_a_parquet_file_with_a_sound_end_and_spoiled_pages_is_input_corrupt(mill: Mill, proxy: LossyProxy) -> None:
     mill.run(table_of(mill, "n int, word string", [(n, str(n) * 9) for n in range(999)]))
     file = next(found for found in mill.lake.list(f"{mill.entity}/") if found.key.endswith(".parquet"))
     body = cast("bytes", mill.lake.get(file.key))
@@ -154,7 +206,7 @@ def test_a_parquet_file_with_a_sound_end_and_spoiled_pages_is_input_corrupt(mill
     def again(packed: Any) -> Any:
         return packed
 
-    fails(mill, again, ReasonCode.INPUT_CORRUPT, "was not found in serialized data")
+    fails(mill, proxy, again, ReasonCode.INPUT_CORRUPT, "was not found in serialized data")
 
 
 @pytest.mark.parametrize(
@@ -166,7 +218,7 @@ def test_a_parquet_file_with_a_sound_end_and_spoiled_pages_is_input_corrupt(mill
     ids=["renamed", "another type"],
 )
 def test_an_input_whose_columns_have_changed_is_named(
-    mill: Mill, ddl: str, row: tuple[Any, ...], code: ReasonCode, words: str
+    mill: Mill, proxy: LossyProxy, ddl: str, row: tuple[Any, ...], code: ReasonCode, words: str
 ) -> None:
     @action(inputs={"made": "made"}, output="picked", schema="n bigint")
     def picked(made: Any) -> Any:
@@ -175,7 +227,7 @@ def test_an_input_whose_columns_have_changed_is_named(
     mill.run(table_of(mill, "n bigint", [(1,)]))
     mill.run(picked)
     mill.run(table_of(mill, ddl, [row]), data_version="v2")
-    fails(mill, picked, code, words, data_version="v2")
+    fails(mill, proxy, picked, code, words, data_version="v2")
 
 
 def test_what_an_action_writes_elsewhere_is_no_part_of_its_snapshot(mill: Mill) -> None:
