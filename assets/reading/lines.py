@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from assets.declaration import Landing
+from assets.reading.nesting import nested_fits, nested_typed
 from assets.reading.spelling import fits, typed
-from assets.tables.schema import Schema
+from assets.tables.schema import Column, Schema
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -32,15 +33,20 @@ def fitting(spark: "SparkSession", source: Landing, urls: Sequence[str]) -> "Dat
     """Return the rows in the declared types. One that does not fit fails the job, which says BAD_ROW."""
     texts, fits_all = _texts(spark, source, urls)
     is_json = source.format == "jsonl"
-    columns = [f"{typed(f'`{c.name}`', c.type, is_json=is_json)} AS `{c.name}`" for c in source.schema.columns]
+    columns = [f"{_value(column, is_json=is_json)} AS `{column.name}`" for column in source.schema.columns]
     # What depends on more than the row is evaluated here and nowhere else, before anything that an action asks for:
     # that could drop a bad row unseen.
     all_fit = f"if({fits_all}, monotonically_increasing_id() >= 0, raise_error('{BAD_ROW}')) AS `{FITS}`"
     return texts.selectExpr(*columns, all_fit).where(f"`{FITS}`").drop(FITS)
 
 
+def _value(column: Column, *, is_json: bool) -> str:
+    name, kind = f"`{column.name}`", column.type
+    return typed(name, kind, is_json=is_json) if isinstance(kind, str) else nested_typed(name, kind)
+
+
 def _texts(spark: "SparkSession", source: Landing, urls: Sequence[str]) -> tuple["DataFrame", str]:
-    """Return the declared columns as texts, and the condition, never null, under which a line is a row."""
+    """Return the declared columns as texts, nested ones as variants, and when a line is a row, which is never null."""
     read = _csv if source.format == "csv" else _jsonl
     texts, conditions = read(spark, source.schema, urls)
     return texts, f"coalesce({' AND '.join([f'is_valid_utf8(`{_LINE}`)', *conditions])}, false)"
@@ -57,7 +63,7 @@ def _csv(spark: "SparkSession", schema: Schema, urls: Sequence[str]) -> tuple["D
     columns = ", ".join(f"`{name}` string" for name in (*schema.names, _SURPLUS))
     options = f"map('escape', '\"', 'columnNameOfCorruptRecord', '{_SURPLUS}')"
     texts = lines.selectExpr("*", _once(f"from_csv(`{_LINE}`, '{columns}', {options})"))
-    values = [fits(f"`{column.name}`", column.type) for column in schema.columns]
+    values = [fits(f"`{column.name}`", str(column.type)) for column in schema.columns]  # CSV has no nested ones
     return texts, [f"`{_SURPLUS}` IS NULL", _well_quoted(f"`{_LINE}`"), *values]
 
 
@@ -75,14 +81,26 @@ def _jsonl(spark: "SparkSession", schema: Schema, urls: Sequence[str]) -> tuple[
     # Spark stops behind the first value. A list that goes on with what no delivery can know is read to its end.
     end = uuid4().hex
     parsed = f"""struct(try_parse_json(concat('[', `{_LINE}`, ',"{end}"]')) AS `{_PARSED}`)"""
-    texts = {name: f"variant_get(`{_PARSED}`, '$[0].{name}', 'string') AS `{name}`" for name in schema.names}
+    columns = [f"{_read(column)} AS `{column.name}`" for column in schema.columns]
     found = lines.where(rf"`{_LINE}` RLIKE r'[^ \t\r]'").selectExpr("*", _once(parsed))
     is_object = rf"`{_LINE}` RLIKE r'^[ \t]*[{{]' AND variant_get(`{_PARSED}`, '$[1]', 'string') = '{end}'"
     values = [
-        fits(f"`{column.name}`", column.type, f"variant_get(`{_PARSED}`, '$[0].{column.name}')")
+        fits(f"`{column.name}`", column.type, _variant(column))
+        if isinstance(column.type, str)
+        else nested_fits(f"`{column.name}`", column.type)
         for column in schema.columns
     ]
-    return found.selectExpr("*", _once(f"struct({', '.join(texts.values())})")), [is_object, *values]
+    return found.selectExpr("*", _once(f"struct({', '.join(columns)})")), [is_object, *values]
+
+
+def _variant(column: Column) -> str:
+    return f"variant_get(`{_PARSED}`, '$[0].{column.name}')"
+
+
+def _read(column: Column) -> str:
+    if isinstance(column.type, str):
+        return f"variant_get(`{_PARSED}`, '$[0].{column.name}', 'string')"
+    return _variant(column)
 
 
 def _once(struct: str) -> str:

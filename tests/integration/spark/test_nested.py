@@ -73,9 +73,20 @@ def test_nested_columns_are_delivered(mill: Mill, kind: Format, body: bytes) -> 
 
 
 def test_a_row_is_bad_when_something_deep_in_it_is(mill: Mill) -> None:
-    bad: list[dict[str, Any]] = [{"at": {"day": "soon"}}, {"tags": [1, "x"]}, {"more": {"a": "b"}}, {"at": 5}]
+    bad: list[dict[str, Any]] = [
+        {"at": {"day": "soon"}},
+        {"at": {"day": "2024-10-05 and more"}},
+        {"at": 5},
+        {"at": []},
+        {"tags": [1, "x"]},
+        {"tags": {"0": 1}},
+        {"tags": [1.5]},
+        {"more": {"a": "b"}},
+        {"more": {"a": 2.555}},
+        {"more": [1]},
+    ]
     mill.deliver("rows", "a.jsonl", json_lines(LINES[0], *bad, {"n": 5}))
-    with pytest.raises(InputCorruptError, match=r"4 of 6 rows .* a\.jsonl row 2"):
+    with pytest.raises(InputCorruptError, match=r"10 of 12 rows .* a\.jsonl row 2"):
         mill.run(ingest("jsonl", only="n"))
 
 
