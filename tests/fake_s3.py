@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, unquote, urlsplit
+from xml.etree import ElementTree
 
 from resources.settings import LakeSettings
 from tests.s3_server import http_server, settings_for
@@ -19,7 +20,7 @@ FAULTS = {
     "keeps uploads": "an abort is answered, and nothing happens",
     "corrupts": "what is stored is not what was sent",
     "refuses reads": "403 to every GET of an object",
-    "keeps objects": "403 to every DELETE",
+    "keeps objects": "no right to delete",
 }
 _MISSING = b"<Error><Code>NoSuchKey</Code></Error>"
 
@@ -80,7 +81,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         path, query = self.parse_path()
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if "delete" in query:
+            return self.answer(200, _xml("DeleteResult", self.deleted(path, body)))
         if "uploads" in query:
             upload = f"{path}-{len(self.store.uploads)}"
             self.store.uploads[upload] = {}
@@ -89,6 +92,15 @@ class _Handler(BaseHTTPRequestHandler):
         numbers = sorted(parts)[: 1 if "cuts parts" in self.store.faults else None]
         self.store.objects[path] = b"".join(parts[number] for number in numbers)
         return self.answer(200, _xml("CompleteMultipartUploadResult", '<ETag>"whole"</ETag>'))
+
+    def deleted(self, bucket: str, body: bytes) -> str:
+        """Remove the named objects; return what S3 says of those that stay."""
+        keys = [key.text or "" for key in ElementTree.fromstring(body).findall(".//{*}Key")]  # noqa: S314 - our own client's
+        if "keeps objects" in self.store.faults:
+            return "".join(f"<Error><Key>{key}</Key><Code>AccessDenied</Code></Error>" for key in keys)
+        for key in keys:
+            self.store.objects.pop(f"{bucket.rstrip('/')}/{key}", None)
+        return ""
 
     def do_DELETE(self) -> None:
         path, query = self.parse_path()

@@ -86,7 +86,9 @@ def ask(server: socket.socket, folder: Path, script: str, *arguments: str) -> st
     kubeconfig.write_text(kubeconfig_of(server.getsockname()[1]))
     environment = {"PATH": os.environ["PATH"], "KUBECONFIG": str(kubeconfig), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", script, *arguments]
-    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        command, env=environment, cwd=folder, capture_output=True, text=True, timeout=180, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
