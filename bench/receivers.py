@@ -52,7 +52,7 @@ def receivers(count: int) -> Iterator[Receivers]:
     process.start()
     with ExitStack() as stack:
         stack.callback(process.join, 10)
-        stack.callback(process.terminate)
+        stack.callback(process.kill)  # SIGTERM may be ignored: that is inherited
         # The kernel completes each handshake; nobody ever accepts.
         silent = stack.enter_context(socket.create_server((HOST, 0), backlog=4096))
         ports = cast("list[int]", ours.recv())
