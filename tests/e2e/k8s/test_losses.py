@@ -31,16 +31,16 @@ def interrupted(mill: ClusterWorld) -> dict[str, tuple[Coordinate, dict[str, Any
 
     One of them has executors at work; the others compute in the run pod, because four times three Sparks start slowly.
     """
-    interruptions = {"deleted": _delete, "evicted": _evict, "out of time": _time_out}
-    targets = {how: mill.land_numbers() for how in ("terminated", *interruptions)}
+    targets = {how: mill.land_numbers() for how in ("terminated", "deleted", "evicted", "out of time")}
     alone = {"params": {"milliseconds": 2000}, "resource_profile": "small"}
     process_ids = {how: mill.submit(targets[how], "slow_squares", **alone) for how in targets if how != "deleted"}
     process_ids["deleted"] = mill.submit(targets["deleted"], "slow_squares", params=PACE)
     run_ids = {how: mill.run_of(process_id) for how, process_id in process_ids.items()}
     _terminate(mill, run_ids["terminated"])
-    mill.executors_at_work(run_ids["deleted"])
-    for how, interrupt in interruptions.items():
-        interrupt(mill, mill.driver_of(run_ids[how]))
+    _evict(mill, mill.driver_of(run_ids["evicted"]))
+    _time_out(mill, mill.driver_of(run_ids["out of time"]))
+    mill.executors_at_work(run_ids["deleted"])  # last: until they are, the others could end by themselves
+    _delete(mill, mill.driver_of(run_ids["deleted"]))
     return {how: (targets[how], mill.finish(process_id, seconds=300)) for how, process_id in process_ids.items()}
 
 
