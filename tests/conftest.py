@@ -1,5 +1,7 @@
 """What holds for every test."""
 
+import signal
+
 import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
@@ -7,6 +9,10 @@ from xdist.scheduler import LoadScopeScheduling
 # A busy machine makes an example slow, not wrong.
 settings.register_profile("lakemill", parent=settings(), deadline=None)
 settings.load_profile("lakemill")
+
+# A suite that is started in the background ignores SIGINT. Dagster then has SIGTERM ignored as well, and so would every
+# process that a test starts and means to end.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class OneServerEach(LoadScopeScheduling):  # type: ignore[misc]  # published without types
