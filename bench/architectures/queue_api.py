@@ -3,17 +3,13 @@
 Artifacts are Parquet, in chunks: a value of PostgreSQL has at most 1 GB, and is sent and kept in memory as a whole.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
 import asyncpg
-from fastapi import FastAPI, HTTPException
-from pydantic import BaseModel
+from fastapi import HTTPException
 
-from bench.architectures.settings import connect
-from contracts.identity import SafeId
+from bench.architectures.serving import Request, pooled_app
 
 SCHEMA = """
 CREATE TABLE processes (
@@ -27,29 +23,13 @@ ALTER TABLE artifacts ALTER body SET STORAGE EXTERNAL;  -- Parquet is compressed
 """
 CHANNEL = "work"
 
-
-class Request(BaseModel):
-    """What is asked for; the action is ``ingest_{table}`` or ``aggregate_revenue``."""
-
-    entity_id: SafeId
-    data_version: SafeId
-    action: str
-
-
-@asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    app.state.pool = await connect()
-    yield
-    await app.state.pool.close()
-
-
-app = FastAPI(lifespan=_lifespan)
+app = pooled_app()
 
 
 @app.post("/v1/processes", status_code=202)
 async def submit(request: Request) -> dict[str, Any]:
     """Accept and wake a worker. 409: it was asked for before."""
-    dataset = "revenue" if request.action == "aggregate_revenue" else request.action.removeprefix("ingest_")
+    dataset = request.dataset
     made = "INSERT INTO processes (entity_id, data_version, action, dataset) VALUES ($1, $2, $3, $4) RETURNING id"
     async with app.state.pool.acquire() as conn, conn.transaction():
         try:

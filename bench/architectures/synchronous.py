@@ -7,17 +7,16 @@ checked by the index that is made then. Everything that a request does is one tr
 import asyncio
 import io
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
 import polars as pl
 import pyarrow.parquet as pq
-from fastapi import FastAPI, HTTPException
-from pydantic import BaseModel
+from fastapi import HTTPException
 
-from bench.architectures.settings import connect, delivery
-from contracts.identity import Coordinate, SafeId
+from bench.architectures.serving import Request, pooled_app
+from bench.architectures.settings import delivery
+from contracts.identity import Coordinate
 
 SCHEMA = """
 CREATE TABLE datasets (
@@ -57,29 +56,13 @@ _DONE = "UPDATE datasets SET state = 'succeeded', rows = $4 WHERE (entity_id, da
 _GIVE_BACK = "DELETE FROM datasets WHERE (entity_id, data_version, dataset) = ($1, $2, $3)"
 _LOOK = "SELECT state, rows FROM datasets WHERE (entity_id, data_version, dataset) = ($1, $2, $3)"
 
-
-class Request(BaseModel):
-    """What is asked for; the action is ``ingest_{table}`` or ``aggregate_revenue``."""
-
-    entity_id: SafeId
-    data_version: SafeId
-    action: str
-
-
-@asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    app.state.pool = await connect()
-    yield
-    await app.state.pool.close()
-
-
-app = FastAPI(lifespan=_lifespan)
+app = pooled_app()
 
 
 @app.post("/v1/processes", status_code=201)
 async def compute(request: Request) -> dict[str, Any]:
     """Compute, and answer how many rows there are. 409: it is there, or another request computes it."""
-    dataset = "revenue" if request.action == "aggregate_revenue" else request.action.removeprefix("ingest_")
+    dataset = request.dataset
     place = Coordinate(request.entity_id, request.data_version, dataset)
     async with app.state.pool.acquire() as conn:
         await _take(conn, place)
