@@ -11,7 +11,7 @@ import httpx
 from pydantic import SecretStr
 
 from bench.kills.killer import kill
-from bench.kills.producer import ROWS, VERSION
+from bench.kills.producer import FILE, VERSION, rows
 from bench.kills.stack import light_stack
 from cli.client import ApiClient
 from cli.demo.receiver import CallbackReceiver
@@ -36,8 +36,8 @@ class LightWorld(World):
     def land(self) -> Coordinate:
         """Deliver rows for an entity that no other test uses; return the coordinate of what is kept of them."""
         entity_id = f"light-{uuid4().hex[:12]}"
-        rows = Coordinate(entity_id, VERSION, "rows")
-        S3Lake(self.settings, self.settings.landing_bucket).put(f"{landing_prefix(rows)}rows.csv", ROWS)
+        delivered = Coordinate(entity_id, VERSION, "rows")
+        S3Lake(self.settings, self.settings.landing_bucket).put(f"{landing_prefix(delivered)}{FILE}", rows())
         return Coordinate(entity_id, VERSION, "kept")
 
     def submit(self, target: Coordinate, action: str = "keep_rows", **fields: Any) -> str:

@@ -4,11 +4,14 @@ Every call that makes something carries an Idempotency-Key, and is repeated with
 """
 
 import asyncio
+import io
 import random
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from bench.kills.history import Answer, History
 from contracts.identity import Coordinate
@@ -16,7 +19,7 @@ from contracts.states import State
 from contracts.storage import landing_prefix
 from resources.lake.store import S3Lake
 
-ROWS = b"number,word\n1,one\n2,two\n3,three\n"
+FILE = "rows.parquet"
 VERSION = "v1"
 MOST_UNDER_WAY = 8
 """So that a slow machine ends what it has begun in bounded time."""
@@ -42,6 +45,13 @@ class Plan:
         is_repeated, is_cancelled = chance.random() < 0.2, chance.random() < 1 / 6
         after, is_retried = chance.uniform(0, 20), chance.random() < 2 / 3
         return cls(number, is_repeated, after if is_cancelled else None, is_cancelled and is_retried)
+
+
+def rows() -> bytes:
+    """Return the file that is delivered for every entity: Parquet, which needs no Spark to be read."""
+    body = io.BytesIO()
+    pq.write_table(pa.table({"number": [1, 2, 3], "word": ["one", "two", "three"]}), body)
+    return body.getvalue()
 
 
 class Producer:
@@ -72,7 +82,7 @@ class Producer:
 
     async def _one(self, plan: Plan) -> None:
         place = Coordinate(f"site-{plan.number:05d}", VERSION, "rows")
-        await asyncio.to_thread(self._landing.put, f"{landing_prefix(place)}rows.csv", ROWS)
+        await asyncio.to_thread(self._landing.put, f"{landing_prefix(place)}{FILE}", rows())
         body = {"entity_id": place.entity_id, "data_version": VERSION, "action": "keep_rows"}
         body["callback_url"] = self._callback_url
         key = f"submit-{plan.number}"

@@ -8,7 +8,7 @@ COLUMNS = "number bigint, word string"
 
 
 @action(
-    inputs={"rows": landing("csv", COLUMNS)},
+    inputs={"rows": landing("parquet", COLUMNS)},
     output="kept",
     schema=COLUMNS,
     checks=[not_null("number"), unique("number"), at_least(rows=1)],
