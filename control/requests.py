@@ -5,8 +5,9 @@ from uuid import UUID
 from contracts.messages import ProcessRequest
 from contracts.problems import ProblemError
 from contracts.states import State
-from control.accepting.accept import Answer, Submission, accept
+from control.accepting.accept import Answer, accept
 from control.accepting.inputs import InputCheck
+from control.accepting.submission import Submission
 from control.outcomes import end_process
 from control.snapshots import CommitReader
 from control.tenancy.keys import Caller

@@ -15,8 +15,8 @@ from contracts.messages import MAX_BATCH, MAX_BATCH_BYTES, Batch, BatchItem
 from contracts.problems import ProblemError
 from contracts.reading import validation_errors
 from contracts.views import BatchAnswer
-from control.accepting.accept import Submission
 from control.accepting.batch import accept_many
+from control.accepting.submission import Submission
 from control.tenancy.keys import Caller
 
 router = APIRouter(tags=["processes"])

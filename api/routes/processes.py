@@ -19,8 +19,9 @@ from contracts.problems import ProblemError
 from contracts.states import State
 from contracts.views import MAX_PAGE, Accepted, Preview, ProcessPage, ProcessView
 from control import processes, requests
-from control.accepting.accept import Answer, Joined, Submission, accept, accept_or_join
+from control.accepting.accept import Answer, Joined, accept, accept_or_join
 from control.accepting.preview import preview
+from control.accepting.submission import Submission
 
 router = APIRouter(prefix="/v1/processes", tags=["processes"])
 

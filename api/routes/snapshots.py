@@ -17,7 +17,8 @@ from contracts.messages import Registration
 from contracts.problems import ProblemError
 from contracts.views import MAX_PAGE, Accepted, SnapshotPage, SnapshotView
 from control import snapshot_views
-from control.accepting.accept import Submission, accept
+from control.accepting.accept import accept
+from control.accepting.submission import Submission
 from control.actions import registering
 
 router = APIRouter(prefix="/v1/snapshots", tags=["snapshots"])

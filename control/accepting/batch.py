@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from contracts.problems import ProblemError
 from contracts.views import Accepted, BatchResult
-from control.accepting.accept import Answer, Submission, planned, store
+from control.accepting.accept import Answer, planned, store
 from control.accepting.inputs import InputCheck
 from control.accepting.planning import Plan
+from control.accepting.submission import Submission
 from control.recovery.state import refuse_while_recovering
 from resources.database import Database
 from resources.faults import crash_point

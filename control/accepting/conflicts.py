@@ -52,8 +52,12 @@ async def refuse_backlog(conn: AsyncConnection, tenant: Tenant) -> None:
 
     Submits that race may overshoot by as many as there are. Raises ProblemError (backlog_full).
     """
-    most = tenant.limits.backlog
-    if most is None:
-        return
-    if await conn.scalar(_WAITING, {"tenant_id": tenant.id, "most": most}) == most:
+    if not await has_room(conn, tenant):
+        most = tenant.limits.backlog
         raise ProblemError("backlog_full", f"{most} processes wait for their release: your tenant's bound")
+
+
+async def has_room(conn: AsyncConnection, tenant: Tenant) -> bool:
+    """Return whether one more process of the tenant may wait for its release."""
+    most = tenant.limits.backlog
+    return most is None or await conn.scalar(_WAITING, {"tenant_id": tenant.id, "most": most}) != most

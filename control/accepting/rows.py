@@ -6,19 +6,41 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Integer, bindparam, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.states import State
 from contracts.tenancy import cores_of
 from control.accepting.planning import Plan
-from control.tables import ACTIVE_SQL, process_events, processes
+from control.accepting.submission import Submission
+from control.tables import ACTIVE_SQL, idempotency_keys, process_events, processes
 
 _COLUMNS = [
     *("id", "tenant_id", "entity_id", "data_version", "dataset", "action", "action_digest", "request", "request_hash"),
     *("callback_url", "profile", "cores", "priority", "state", "created_at", "deadline_at", "retry_of", "backfill_id"),
 ]
+_VALUES = ", ".join(f":{name}" for name in _COLUMNS)
 # As text: SQLAlchemy compiles an INSERT … ON CONFLICT anew each time. What a row of another part needs flows through
 # RETURNING, so nothing is written for a process that was not made.
+_TOLD = """told AS (
+        INSERT INTO admin_log (actor, kind, tenant_id, detail)
+        SELECT :actor, 'entity_claimed', :tenant_id, jsonb_build_object('entity_id', entity_id)
+        FROM claimed
+    )"""
+_IF_FREE = f"""
+        ON CONFLICT (entity_id, data_version, dataset) WHERE {ACTIVE_SQL.text} DO NOTHING
+        RETURNING id, state, created_at"""
+_BEGUN = """waiting AS (
+        INSERT INTO outbox (process_id, attempt) SELECT id, 1 FROM made
+    ), noted AS (
+        INSERT INTO process_events (process_id, attempt, at, kind, to_state, actor, detail)
+        SELECT id, 1, created_at, state, state, :actor, :detail FROM made
+    )"""
+_TYPES = (
+    bindparam("to_claim", type_=Integer),
+    *(bindparam(name, type_=process_events.c[name].type) for name in ("actor", "detail")),
+    *(bindparam(name, type_=processes.c[name].type) for name in _COLUMNS),
+)
 _WRITE = text(
     f"""
     WITH claimed AS (
@@ -26,27 +48,46 @@ _WRITE = text(
         SELECT :entity_id, :tenant_id WHERE :to_claim = 1
         ON CONFLICT DO NOTHING
         RETURNING entity_id
-    ), told AS (
-        INSERT INTO admin_log (actor, kind, tenant_id, detail)
-        SELECT :actor, 'entity_claimed', :tenant_id, jsonb_build_object('entity_id', entity_id)
-        FROM claimed
-    ), made AS (
-        INSERT INTO processes ({", ".join(_COLUMNS)})
-        VALUES ({", ".join(f":{name}" for name in _COLUMNS)})
-        ON CONFLICT (entity_id, data_version, dataset) WHERE {ACTIVE_SQL.text} DO NOTHING
-        RETURNING id, state, created_at
-    ), waiting AS (
-        INSERT INTO outbox (process_id, attempt) SELECT id, 1 FROM made
-    ), noted AS (
-        INSERT INTO process_events (process_id, attempt, at, kind, to_state, actor, detail)
-        SELECT id, 1, created_at, state, state, :actor, :detail FROM made
-    )
+    ), {_TOLD}, made AS (
+        INSERT INTO processes ({", ".join(_COLUMNS)}) VALUES ({_VALUES}){_IF_FREE}
+    ), {_BEGUN}
     SELECT (SELECT count(*) FROM claimed) AS claimed, (SELECT count(*) FROM made) AS made
     """  # noqa: S608 - constants of our own modules
+).bindparams(*_TYPES)
+_IS_HERE = "(entity_id, data_version, dataset) = (:entity_id, :data_version, :dataset)"
+_HALF_DONE = "22012"  # division_by_zero
+# Nothing is written where, as the statement begins, anything is in the way. What only then gets into the way makes the
+# statement fail as a whole.
+_WRITE_ALONE = text(
+    f"""
+    WITH free AS (
+        SELECT WHERE NOT EXISTS (SELECT FROM processes WHERE {_IS_HERE} AND {ACTIVE_SQL.text})
+        AND NOT EXISTS (SELECT FROM snapshots WHERE {_IS_HERE})
+        AND NOT EXISTS (SELECT FROM idempotency_keys WHERE tenant_id = :tenant_id AND key = :key)
+    ), claimed AS (
+        INSERT INTO entities (entity_id, tenant_id)
+        SELECT :entity_id, :tenant_id FROM free WHERE :to_claim = 1
+        ON CONFLICT DO NOTHING
+        RETURNING entity_id
+    ), {_TOLD}, made AS (
+        INSERT INTO processes ({", ".join(_COLUMNS)})
+        SELECT {_VALUES} FROM free WHERE :to_claim = 0 OR EXISTS (SELECT FROM claimed){_IF_FREE}
+    ), {_BEGUN}, keyed AS (
+        INSERT INTO idempotency_keys (tenant_id, key, request_hash, process_id, response)
+        SELECT :tenant_id, :key, :key_hash, id, :response FROM made WHERE :key IS NOT NULL
+        ON CONFLICT DO NOTHING
+        RETURNING key
+    ), done AS (
+        SELECT (SELECT count(*) FROM claimed) AS claimed, (SELECT count(*) FROM made) AS made,
+        (SELECT count(*) FROM keyed) AS keyed
+    )
+    SELECT made / CASE WHEN made < claimed OR keyed < made AND :key IS NOT NULL THEN 0 ELSE 1 END FROM done
+    """  # noqa: S608 - constants of our own modules
 ).bindparams(
-    bindparam("to_claim", type_=Integer),
-    *(bindparam(name, type_=process_events.c[name].type) for name in ("actor", "detail")),
-    *(bindparam(name, type_=processes.c[name].type) for name in _COLUMNS),
+    *_TYPES,
+    bindparam("key", type_=idempotency_keys.c.key.type),
+    bindparam("key_hash", type_=idempotency_keys.c.request_hash.type),
+    bindparam("response", type_=idempotency_keys.c.response.type),
 )
 
 
@@ -58,27 +99,33 @@ class Written:
     is_made: bool
 
 
-async def write(
-    conn: AsyncConnection,
-    plan: Plan,
-    process_id: UUID,
-    *,
-    actor: str,
-    detail: Mapping[str, Any],
-    retry_of: UUID | None,
-    backfill_id: UUID | None,
-) -> Written:
+async def write(conn: AsyncConnection, plan: Plan, submission: Submission, process_id: UUID) -> Written:
     """Take the coordinate: write the process, its first event and its place in the outbox, if no other has it.
 
-    An entity that nobody has becomes the tenant's, whether or not the coordinate was free. ``actor`` and ``detail`` go
-    into the event, ``actor`` into the admin log too.
+    An entity that nobody has becomes the tenant's, whether or not the coordinate was free.
     """
-    given = {"actor": actor, "detail": dict(detail), "retry_of": retry_of, "backfill_id": backfill_id}
-    row = (await conn.execute(_WRITE, {**_values(plan, process_id), **given})).one()
+    row = (await conn.execute(_WRITE, _values(plan, submission, process_id))).one()
     return Written(is_claimed=row.claimed == 1, is_made=row.made == 1)
 
 
-def _values(plan: Plan, process_id: UUID) -> dict[str, Any]:
+async def write_alone(
+    conn: AsyncConnection, plan: Plan, submission: Submission, process_id: UUID, answer: Mapping[str, Any]
+) -> bool:
+    """Write everything, the Idempotency-Key with its ``answer`` included, or nothing; returns whether it was written.
+
+    It is not where another process has the coordinate, something is published there, the key or the entity is taken,
+    or any of that happens at the same time. ``conn`` must let every statement stand alone.
+    """
+    key = {"key": submission.key, "key_hash": submission.key_hash(), "response": answer}
+    try:
+        return bool(await conn.scalar(_WRITE_ALONE, {**_values(plan, submission, process_id), **key}))
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) == _HALF_DONE:
+            return False
+        raise
+
+
+def _values(plan: Plan, submission: Submission, process_id: UUID) -> dict[str, Any]:
     target, request = plan.target, plan.request
     return {
         "id": process_id,
@@ -98,4 +145,8 @@ def _values(plan: Plan, process_id: UUID) -> dict[str, Any]:
         "created_at": plan.planned_at,
         "deadline_at": plan.deadline_at,
         "to_claim": int(not plan.is_claimed),
+        "actor": submission.actor,
+        "detail": dict(submission.source),
+        "retry_of": submission.retry_of,
+        "backfill_id": submission.backfill_id,
     }

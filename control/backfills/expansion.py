@@ -20,9 +20,10 @@ from contracts.backfills import BackfillRequest, BackfillState
 from contracts.problems import ProblemError
 from contracts.states import State
 from contracts.tenancy import Tenant
-from control.accepting.accept import Submission, store
+from control.accepting.accept import store
 from control.accepting.inputs import InputCheck
 from control.accepting.planning import Plan, plan_alone
+from control.accepting.submission import Submission
 from control.backfills.tables import AT_WORK_SQL, backfill_entities, backfills
 from control.outcomes import decide_end
 from control.snapshots import CommitReader

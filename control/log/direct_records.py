@@ -23,8 +23,9 @@ from contracts.messages import MAX_BODY_BYTES, ProcessRequest
 from contracts.problems import LakemillError, ProblemError
 from contracts.reading import parse
 from contracts.tenancy import Tenant
-from control.accepting.accept import Submission, accept
+from control.accepting.accept import accept
 from control.accepting.inputs import InputCheck
+from control.accepting.submission import Submission
 from control.log.dead_letters import DeadRecordError, buried, bury, unstorable, whole_value
 from control.tenancy.keys import UnknownTenantError
 from control.tenancy.tenants import get as get_tenant

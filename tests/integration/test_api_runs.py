@@ -5,7 +5,6 @@ from uuid import UUID
 
 import httpx
 import pytest
-from sqlalchemy import text
 
 from api.app import create_app
 from contracts.messages import RunStatus
@@ -13,6 +12,7 @@ from contracts.states import State
 from control.transitions import lock, move
 from resources.dagster.runs import DagsterRunsUnavailableError
 from tests.integration.control_plane import ControlPlane
+from tests.integration.waiting import until_waiting
 
 pytestmark = pytest.mark.anyio
 
@@ -50,19 +50,6 @@ async def test_the_view_shows_the_run_or_says_that_it_cannot(plane: ControlPlane
         assert await run_of(process_id) == {"status": "unavailable"}
 
 
-async def _until_blocked(plane: ControlPlane, sessions: int) -> None:
-    blocked = text(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
-    deadline = asyncio.get_running_loop().time() + 10
-    while True:
-        async with plane.db.transaction() as conn:
-            if await conn.scalar(blocked) == sessions:
-                return
-        assert asyncio.get_running_loop().time() < deadline
-        await asyncio.sleep(0.02)
-
-
 async def test_a_move_that_waited_acts_on_what_it_then_finds(plane: ControlPlane) -> None:
     process_id, _ = await plane.launched()
 
@@ -73,7 +60,7 @@ async def test_a_move_that_waited_acts_on_what_it_then_finds(plane: ControlPlane
     async with plane.db.transaction() as conn:
         assert await lock(conn, process_id) is not None
         waiting = [asyncio.create_task(fail()) for _ in range(4)]
-        await _until_blocked(plane, len(waiting))  # each now holds a snapshot in which the process is queued
+        await until_waiting(plane.db, len(waiting))  # each now holds a snapshot in which the process is queued
         assert await move(conn, process_id, State.RUNNING, actor="test") is not None
     assert sorted(await asyncio.gather(*waiting)) == [False, False, False, True]
     assert (await plane.kinds(process_id))[-2:] == ["running", "failed"]

@@ -13,7 +13,7 @@ from contracts.states import ACTIVE, State
 from contracts.storage import commit_key
 from contracts.tenancy import Tenant
 from contracts.views import Accepted, GrantedProfile
-from control.accepting.accept import Submission
+from control.accepting.submission import Submission
 from control.reports import member_of
 from control.requests import RETRIABLE
 from control.rules import gates

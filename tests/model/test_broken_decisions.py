@@ -12,7 +12,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from contracts.cursor import Cursor
 from contracts.reports import Report
 from contracts.states import State
-from control.accepting.accept import Submission
+from control.accepting.submission import Submission
 from control.callbacks.schedule import DeliveryState, Verdict
 from control.rules.endings import End
 from control.rules.gates import Permit

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import update
 
 from contracts.tenancy import DEFAULT_TENANT, Scope, Tenant
 from control.callbacks.deliveries import redeliver
@@ -15,17 +15,10 @@ from control.transitions import lock
 from resources.callbacks.sender import Outcome
 from resources.database import Database
 from tests.integration.callbacks.deliveries import Script, delivery, ended
+from tests.integration.waiting import until_waiting
 from tests.integration.worker_rows import kinds
 
 pytestmark = pytest.mark.anyio
-WAITING = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
-
-
-async def until_waiting(db: Database, count: int) -> None:
-    """Return when ``count`` connections wait for a lock."""
-    async with asyncio.timeout(10), db.reading() as conn:
-        while await conn.scalar(text(WAITING)) != count:
-            pass
 
 
 @pytest.mark.parametrize(("tries", "then"), [(0, "delivered"), (MAX_TRIES, "pending")])
