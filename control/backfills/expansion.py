@@ -13,7 +13,7 @@ from uuid import UUID
 
 import structlog
 from pydantic import ValidationError
-from sqlalchemy import ColumnElement, Integer, RowMapping, ScalarSelect, Select, cast, delete, func, or_, select, update
+from sqlalchemy import RowMapping, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.backfills import BackfillRequest, BackfillState
@@ -24,10 +24,11 @@ from control.accepting.accept import store
 from control.accepting.inputs import InputCheck
 from control.accepting.planning import Plan, plan_alone
 from control.accepting.submission import Submission
-from control.backfills.tables import AT_WORK_SQL, backfill_entities, backfills
+from control.backfills.tables import backfill_entities, backfills
+from control.backfills.turns import next_turn
 from control.outcomes import decide_end
 from control.snapshots import CommitReader
-from control.tables import ACTIVE_SQL, WAITING_SQL, processes, tenants
+from control.tables import ACTIVE_SQL, processes
 from control.tenancy.tenants import get as get_tenant
 from resources.database import Database
 from resources.faults import crash_point
@@ -35,14 +36,14 @@ from resources.settings import ControlSettings
 
 log = structlog.get_logger(__name__)
 
-WINDOW = 1000
-"""Processes of one backfill that wait for their release, at most: the rest are not made yet."""
 CHUNK = 50
 PLANNED_AT_ONCE = 8
 PLAN_SECONDS = 30.0
 """A lake that answers slowly ends a chunk early, so that the others have their turn."""
 MAKE_SECONDS = 1.0
 """So does a slow database or machine: until it ends, a transaction holds its coordinates and keeps old rows."""
+FORGOTTEN_AT_ONCE = 10_000
+"""Entities of a cancelled backfill that are removed by one transaction: a tenth of a second."""
 _TO_SKIP = {"version_already_published", "version_retired", "process_active"}
 _TO_WAIT_FOR = {"backlog_full", "recovering"}
 
@@ -62,7 +63,7 @@ class Expander:
         Raises DatabaseUnavailableError.
         """
         async with self.db.transaction() as conn:
-            row = (await conn.execute(_next_turn())).mappings().one_or_none()
+            row = (await conn.execute(next_turn())).mappings().one_or_none()
             if row is None:
                 return 0
             tenant = await get_tenant(conn, row["tenant_id"])
@@ -112,20 +113,20 @@ class Expander:
         return _Planned(entity_id, plan, submission, None)
 
     async def _cancel(self, row: RowMapping) -> int:
-        """End what has not ended, a chunk at a time; then the backfill is over."""
+        """End what has not ended, and forget what was not begun, a chunk at a time; then the backfill is over."""
         async with self.db.transaction() as conn:
-            await conn.execute(delete(backfill_entities).where(backfill_entities.c.backfill_id == row["id"]))
+            forgotten = await _forget(conn, row["id"])
             mine = (processes.c.backfill_id == row["id"], ACTIVE_SQL, processes.c.ending.is_(None))
             ids = (await conn.execute(select(processes.c.id).where(*mine).limit(CHUNK))).scalars().all()
             left = select(processes.c.id).where(processes.c.backfill_id == row["id"], ACTIVE_SQL).limit(1)
-            is_over = await conn.scalar(left) is None
+            is_over = forgotten < FORGOTTEN_AT_ONCE and await conn.scalar(left) is None
             state = BackfillState.CANCELLED if is_over else BackfillState.CANCELLING
             still = backfills.c.state == BackfillState.CANCELLING.value
             await conn.execute(_touch(row["id"]).where(still).values(state=state.value))
         # Decided here, carried out by the reconciler: a lake that hangs must not keep this loop.
         for process_id in ids:
             await decide_end(self.db, process_id, State.CANCELLED, None, _actor(row))
-        return len(ids)
+        return len(ids) + forgotten
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,41 +146,6 @@ class _Counts:
     skipped: int = 0
     refused: int = 0
     last_refusal: str | None = None
-
-
-def _next_turn() -> Select[Any]:
-    """Select the backfill that is worked on next, with its ``room``.
-
-    The tenant whose backfills were longest untouched goes first; a backfill without room has no turn.
-    """
-    touched = func.max(backfills.c.updated_at).over(partition_by=backfills.c.tenant_id)
-    at_work = (
-        select(backfills.c.id, touched.label("tenant_touched"), _room().label("room"))
-        .join(tenants, tenants.c.id == backfills.c.tenant_id)
-        .where(AT_WORK_SQL)
-        .subquery("at_work")
-    )
-    return (
-        select(backfills, at_work.c.room)
-        .join(at_work, at_work.c.id == backfills.c.id)
-        .where(or_(backfills.c.state == BackfillState.CANCELLING.value, at_work.c.room > 0))
-        .order_by(at_work.c.tenant_touched, backfills.c.updated_at)
-        .limit(1)
-    )
-
-
-def _room() -> ColumnElement[int]:
-    """How many more processes may wait: what is left of the backfill's window, and of its tenant's backlog if less."""
-    backlog = cast(tenants.c.limits["backlog"].astext, Integer)
-    of_tenant = backlog - _waiting(processes.c.tenant_id == backfills.c.tenant_id, func.coalesce(backlog, 0))
-    # LEAST passes over NULL, which the tenant's is when it has no bound.
-    return func.least(WINDOW - _waiting(processes.c.backfill_id == backfills.c.id, WINDOW), of_tenant)
-
-
-def _waiting(whose: ColumnElement[bool], most: Any) -> ScalarSelect[int]:
-    """Count what waits for its release, up to ``most``."""
-    waiting = select(processes.c.id).where(whose, WAITING_SQL).limit(most)
-    return select(func.count()).select_from(waiting.correlate(backfills, tenants).subquery()).scalar_subquery()
 
 
 async def _lock_expanding(conn: AsyncConnection, backfill_id: UUID) -> bool:
@@ -220,6 +186,13 @@ async def _store(conn: AsyncConnection, each: _Planned) -> ProblemError | None:
         except ProblemError as refusal:
             return refusal
     return None
+
+
+async def _forget(conn: AsyncConnection, backfill_id: UUID) -> int:
+    mine = backfill_entities.c.backfill_id == backfill_id
+    some = select(backfill_entities.c.entity_id).where(mine).limit(FORGOTTEN_AT_ONCE)
+    gone = await conn.execute(delete(backfill_entities).where(mine, backfill_entities.c.entity_id.in_(some)))
+    return gone.rowcount
 
 
 async def _note(conn: AsyncConnection, backfill_id: UUID, counts: _Counts) -> None:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from sqlalchemy import delete
 
-from control.backfills import expansion
+from control.backfills import expansion, turns
 from control.backfills.counts import keep_counts
 from control.backfills.tables import backfill_entities
 from control.reconciling.reconciler import Reconciler
@@ -37,7 +37,7 @@ async def test_what_is_published_or_computed_is_skipped_and_what_is_refused_is_t
 async def test_only_a_window_waits_and_the_rest_follows_as_it_empties(
     acme: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(expansion, "WINDOW", 10)
+    monkeypatch.setattr(turns, "WINDOW", 10)
     plane, log = acme.plane, MemoryLog()
     made = await create(acme, entities=[f"e-{number:03}" for number in range(25)])
     assert await expand(plane) == 10
@@ -83,8 +83,9 @@ async def test_a_paused_backfill_makes_and_releases_nothing(acme: Caller, monkey
 
 async def test_a_cancelled_backfill_ends_what_has_not_ended(acme: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(expansion, "CHUNK", 2)
+    monkeypatch.setattr(expansion, "FORGOTTEN_AT_ONCE", 2)
     plane = acme.plane
-    made = await create(acme, entities=[f"e-{number}" for number in range(5)])
+    made = await create(acme, entities=[f"e-{number}" for number in range(9)])
     await expander(plane).step()
     await expander(plane).step()
     assert (await steer(acme, made, "cancel"))["state"] == "cancelling"

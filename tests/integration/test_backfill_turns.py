@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from control.accepting.inputs import InputCheck
-from control.backfills import expansion
+from control.backfills import expansion, turns
 from control.backfills.expansion import PLANNED_AT_ONCE, Expander
 from tests.integration.backfilling import create, expander, shown
 from tests.integration.control_plane import ControlPlane
@@ -21,7 +21,7 @@ REFINE = {"action": "refine", "data_version": "v1", "params": {"day": "monday"}}
 async def test_backfills_without_room_have_no_turn(
     plane: ControlPlane, monkeypatch: pytest.MonkeyPatch, limits: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(expansion, "WINDOW", 1 if not limits else 1000)
+    monkeypatch.setattr(turns, "WINDOW", 1 if not limits else 1000)
     busy, quiet = await make_tenant(plane, "busy", **limits), await make_tenant(plane, "quiet")
     for number in range(5):
         await create(busy, entities=[f"a-{number}", f"b-{number}"])
