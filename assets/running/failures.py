@@ -60,10 +60,10 @@ def reason_for(
     ``lost_driver`` says how Spark itself has ended: an ``error`` that is not our own is a consequence.
     ``lost_executors`` says why executors went, in Spark's words: it decides where ``error`` tells only that they did.
     """
-    if isinstance(error, PodsFailedError):
+    if isinstance(error, PodsFailedError) and error.reason.code is not ReasonCode.SPARK_UNAVAILABLE:
         return error.reason
     code, message = _code(error, in_action=in_action), _message(error)
-    if lost_driver and not isinstance(error, RunError):
+    if lost_driver and not isinstance(error, RunError | PodsFailedError):
         message = f"{lost_driver}; {message}"[:MAX_MESSAGE]
         code = _code_of_text(lost_driver) or ReasonCode.SPARK_UNAVAILABLE
     if code is ReasonCode.SPARK_UNAVAILABLE and lost_executors:
@@ -78,6 +78,8 @@ def reason_for(
 def _code(error: BaseException, *, in_action: bool) -> ReasonCode:
     if isinstance(error, RunError):
         return error.code
+    if isinstance(error, PodsFailedError):
+        return error.reason.code
     for kind, code in _BY_TYPE:
         if isinstance(error, kind):
             return code
@@ -92,6 +94,8 @@ def _code_of_text(text: str) -> ReasonCode | None:
 
 
 def _message(error: BaseException) -> str:
+    if isinstance(error, PodsFailedError):
+        return error.reason.message
     text = str(error).strip()
     first = text.splitlines()[0] if text else "no message"
     causes = _ROOT_CAUSE.findall(text)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from assets.errors import CheckFailedError
+from assets.errors import CheckFailedError, PodsFailedError
 from assets.running.failures import MAX_MESSAGE, reason_for
-from contracts.reasons import ReasonCode
+from contracts.reasons import Reason, ReasonCode
 
 STACKS = [
     ("Job aborted: java.lang.OutOfMemoryError: Java heap space", ReasonCode.OUT_OF_MEMORY),
@@ -56,6 +56,15 @@ def test_why_executors_went_decides_where_the_error_says_only_that_they_did() ->
     deleted = reason_for(error, in_action=True, lost_executors=["The executor with id 2 was deleted by a user"])
     assert deleted.code is ReasonCode.SPARK_UNAVAILABLE
     assert "deleted by a user" in deleted.message
+
+
+def test_executors_that_went_before_none_came_decide_too() -> None:
+    late = PodsFailedError(Reason(code=ReasonCode.SPARK_UNAVAILABLE, message="1 executor pods run, and none answers"))
+    reason = reason_for(late, in_action=True, lost_executors=["exit code 137, reason: OOMKilled"])
+    assert reason.code is ReasonCode.OUT_OF_MEMORY
+    assert reason.message.startswith("1 executor pods run, and none answers; lost executors: exit code 137")
+    full = Reason(code=ReasonCode.QUOTA_EXCEEDED, message="exceeded quota: small")
+    assert reason_for(PodsFailedError(full), in_action=True, lost_executors=["exit code 52"]) == full
 
 
 def test_who_runs_out_of_memory_is_told_what_to_ask_for() -> None:

@@ -69,7 +69,8 @@ def test_a_run_that_is_killed_for_its_memory_is_tried_with_more(mill: ClusterWor
 def test_executors_that_run_out_of_memory_are_the_reason(mill: ClusterWorld, unfit: dict[str, Ended]) -> None:
     target, process = unfit["executors"]
     assert process["state"] == State.FAILED
-    assert mill.failed_codes(process["process_id"]) == [ReasonCode.OUT_OF_MEMORY] * 2
+    failures = mill.failures(process["process_id"])
+    assert [reason["code"] for reason in failures] == [ReasonCode.OUT_OF_MEMORY] * 2, failures
     assert process["profile"]["granted"]["executor_memory"] == "2g"
     assert mill.commit(target) is None
     assert NAMESPACE not in process["reason"]["message"]
