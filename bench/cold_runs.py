@@ -1,7 +1,7 @@
 """``python -m bench.cold_runs ACTION ENTITY VERSION…``: runs in Dagster's storage that wait to be executed.
 
-Prints for each version, as one line of JSON, the command that executes its run: that of a run pod. The environment
-names the instance (``Stack.dagster_env``).
+Prints for each version, as one line of JSON, the command that executes its run, and what is added to its environment:
+those of a run pod. The environment names the instance (``Stack.dagster_env``).
 """
 
 import json
@@ -14,19 +14,22 @@ from dagster._grpc.types import ExecuteRunArgs
 
 from assets.partitions import add_keys, partition_key
 from deploy.local.site import DEFINITIONS, ROOT
+from orchestration.k8s import pod_variables
 
 
-def _commands(instance: DagsterInstance, action: str, entity: str, versions: list[str]) -> list[list[str]]:
+def _commands(instance: DagsterInstance, action: str, entity: str, versions: list[str]) -> list[dict[str, list[str]]]:
     repository = ReconstructableRepository.for_module(DEFINITIONS, "defs", str(ROOT))
     job = repository.get_reconstructable_job(action)
     definition, origin = job.get_definition(), job.get_python_origin()
     commands = []
     for version in versions:
         add_keys(instance, entity, version)
-        tags = get_tags_from_multi_partition_key(partition_key(entity, version))
+        tags = {**definition.tags, **get_tags_from_multi_partition_key(partition_key(entity, version))}
         run = instance.create_run_for_job(definition, tags=tags, job_code_origin=origin)
         arguments = ExecuteRunArgs(origin, run.run_id, instance.get_ref(), set_exit_code_on_failure=True)
-        commands.append([sys.executable, "-m", *arguments.get_command_args()])
+        # As deploy/images/entrypoint has it: ``dagster …`` becomes this module with the same arguments.
+        command = [sys.executable, "-m", "orchestration.run_pod", *arguments.get_command_args()[1:]]
+        commands.append({"command": command, "variables": pod_variables(tags)})
     return commands
 
 

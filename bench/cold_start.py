@@ -43,8 +43,8 @@ def main() -> int:
     turns = 1 if SHORT in sys.argv else TURNS
     method = (
         f"{turns} turns after one that warms the disk's cache, each with a new process of either kind, and nothing "
-        "else at work. Ours: the command of a run pod ('dagster api execute_run', an operator's run of ingest_customer,"
-        " 1,500 rows of Parquet from S3) with everything that it does before: Dagster's storage, retired and published "
+        "else at work. Ours: the command of a run pod (orchestration.run_pod, an operator's run of ingest_customer, "
+        "1,500 rows of Parquet from S3) with everything that it does before: Dagster's storage, retired and published "
         "looked up, inputs resolved. Stock: the imports of a usual code location (dagster, -postgres, -k8s, -pyspark, "
         "-aws), SparkSession.builder.getOrCreate() with spark.jars and S3A, read.parquet, write.parquet. Imported: "
         "the run's own code begins; ready: the session is there; result: the rows are written, by the magic committer"
@@ -83,14 +83,15 @@ def _deliver(bench: BenchStack, versions: list[str]) -> None:
         landing.put(f"{landing_prefix(Coordinate(ENTITY, version, TABLE))}{TABLE}.parquet", body)
 
 
-def _commands(bench: BenchStack, versions: list[str]) -> list[list[str]]:
+def _commands(bench: BenchStack, versions: list[str]) -> list[dict[str, list[str]]]:
     module = [sys.executable, "-m", "bench.cold_runs", "ingest_customer", ENTITY, *versions]
     return [json.loads(line) for line in _output(module, bench.stack.dagster_env()).splitlines()]
 
 
-def _lakemill(bench: BenchStack, version: str, command: list[str]) -> Start:
+def _lakemill(bench: BenchStack, version: str, run: dict[str, list[str]]) -> Start:
+    variables = dict(variable.split("=", 1) for variable in run["variables"])
     began = time.time()
-    told = _output(command, bench.stack.dagster_env())
+    told = _output(run["command"], {**bench.stack.dagster_env(), **variables})
     lake = S3Lake(bench.settings, bench.settings.lake_bucket)
     try:
         stages = open_snapshot(lake, Coordinate(ENTITY, version, TABLE)).commit.provenance.stages

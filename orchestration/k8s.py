@@ -4,6 +4,7 @@ Both are made here and nowhere else, so that nothing of a request reaches a pod 
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from resources.cluster.port import Pod
 from resources.settings import ComputeSettings
 
 CONFIG_TAG = "dagster-k8s/config"
+PROFILE_TAG = "lakemill/profile"
 ALLOWED_FIELDS = {
     "container_config": {"image": True, "resources": True},
     "job_spec_config": {"active_deadline_seconds": True},
@@ -72,7 +74,15 @@ def job_config(profile: Profile, image: str | None = None) -> dict[str, Any]:
 
 def run_tags(profile: Profile, image: str | None = None) -> dict[str, str]:
     """Return the tags that give a run its size. Where runs are processes of one machine, they change nothing."""
-    return {CONFIG_TAG: json.dumps(job_config(profile, image), sort_keys=True)}
+    return {
+        CONFIG_TAG: json.dumps(job_config(profile, image), sort_keys=True),
+        PROFILE_TAG: profile.model_dump_json(exclude_defaults=True),
+    }
+
+
+def pod_variables(tags: Mapping[str, str]) -> list[str]:
+    """Return what a run's pod finds in its environment beside what every pod does, as ``NAME=value``."""
+    return [f"LAKEMILL_RUN_PROFILE={tags[PROFILE_TAG]}"] if PROFILE_TAG in tags else []
 
 
 def spark_settings(profile: Profile, pod: Pod, settings: ComputeSettings) -> dict[str, str]:

@@ -16,6 +16,7 @@ from dagster import DagsterRun, DagsterRunStatus
 from dagster._core.launcher import LaunchRunContext
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
 from dagster_k8s import K8sRunLauncher
+from dagster_k8s.container_context import K8sContainerContext
 from kubernetes.client import ApiException, BatchV1Api, CoreV1Api
 from sqlalchemy.exc import SQLAlchemyError
 from urllib3.exceptions import HTTPError
@@ -34,6 +35,7 @@ from assets.running.pod_failures import (
 from contracts.problems import LakemillError
 from contracts.reasons import Reason, ReasonCode
 from contracts.reports import Event, Report
+from orchestration.k8s import pod_variables
 from orchestration.start_watch import StartWatch
 from resources.cluster.api import answering, cluster_error, connect
 from resources.cluster.kubernetes import KubernetesCluster
@@ -104,6 +106,11 @@ class LakemillRunLauncher(K8sRunLauncher):
             self._discard(_job_name(run))  # it may have been made, and only the answer lost
             raise
         self.starting.add(_job_name(run), run)  # outside: a watch that fails must not remove a Job that works
+
+    def get_container_context_for_run(self, dagster_run: DagsterRun) -> K8sContainerContext:
+        """Return what dagster-k8s does, and what tells the pod for which profile Spark may start at once."""
+        context = super().get_container_context_for_run(dagster_run)
+        return context.merge(K8sContainerContext(env_vars=pod_variables(dagster_run.tags)))
 
     def _check_image(self, run: DagsterRun) -> None:
         """Return when the run's image is the deployment's: whoever reaches the webserver may set a run's tags."""

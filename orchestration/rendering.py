@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from contracts.messages import Profile
 from contracts.problems import LakemillError
-from orchestration.k8s import run_tags, spark_settings
+from orchestration.k8s import pod_variables, run_tags, spark_settings
 from resources.cluster.port import Pod
 from resources.settings import ComputeSettings
 from resources.spark.session import spark_config
@@ -69,6 +69,7 @@ def tagged_job(config: Mapping[str, Any], tags: Mapping[str, str]) -> dict[str, 
     launcher: Any = SimpleNamespace(**{**_DEFAULTS, **config})
     run = DagsterRun(job_name="action", run_id=_RUN_ID, tags=tags)
     context = K8sContainerContext.create_for_run(run, launcher, include_run_tags=True)
+    context = context.merge(K8sContainerContext(env_vars=pod_variables(tags)))
     job = construct_dagster_k8s_job(
         job_config=context.get_k8s_job_config(job_image=None, run_launcher=launcher),
         args=["dagster", "api", "execute_run", "…"],

@@ -5,35 +5,24 @@ from typing import TYPE_CHECKING, Any
 
 from dagster import resource
 
-from resources.settings import ComputeSettings, compute_settings
+from orchestration import early_spark
+from resources.settings import compute_settings
 
 if TYPE_CHECKING:
-    from orchestration.executors import PodExecutors
     from resources.spark.session import SparkSessions
 
 
-@resource(description="Spark for one run: its JVM starts when the run asks for it and stops with the run.")
+@resource(description="Spark for one run: its JVM stops with the run.")
 def spark() -> Iterator["SparkSessions"]:
     """Yield the sessions; close them when the run ends, however it ends."""
     from resources.spark.session import SparkSessions  # noqa: PLC0415 - the code location loads no client of a run
 
-    settings = compute_settings()
-    sessions = SparkSessions(settings, start=_start_session, executors=pod_executors(settings))
+    settings, executors = compute_settings(), early_spark.pod_executors
+    sessions = early_spark.begun() or SparkSessions(settings, start=_start_session, executors=executors(settings))
     try:
         yield sessions
     finally:
         sessions.close()
-
-
-def pod_executors(settings: ComputeSettings) -> "PodExecutors | None":
-    """Return the executors where they are pods; None where the driver itself computes."""
-    if not settings.spark_master.startswith("k8s"):
-        return None
-    # Only here: the cluster's client takes its time to load, and Spark would start that much later.
-    from orchestration.executors import PodExecutors  # noqa: PLC0415
-    from resources.cluster.kubernetes import KubernetesCluster  # noqa: PLC0415
-
-    return PodExecutors(settings, KubernetesCluster(settings.pod_namespace or "default"))
 
 
 def _start_session(config: dict[str, str]) -> Any:

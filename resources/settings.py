@@ -19,8 +19,6 @@ from contracts.sources import checked_prefixes, comma_separated
 
 STATE_DIR = Path(os.environ.get("LAKEMILL_STATE_DIR", ".lakemill")).absolute()
 """Where the embedded stack keeps its state; a deployment leaves it unset."""
-
-
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(comma_separated)]
 
 
@@ -194,6 +192,8 @@ class ComputeSettings(LakeSettings, KafkaSettings, PlaneLinkSettings):
     pod_namespace: str | None = None
     pod_ip: str | None = None
     """This very pod, from the downward API: the driver's address, and the owner of the executors."""
+    run_profile: str | None = None
+    """The profile of the run that this pod is for, as JSON (``orchestration/early_spark.py``)."""
     executor_service_account: str = "default"
     executor_template: Path = Path("/etc/lakemill/executor-template.yaml")
     """The pod that every executor begins as: security context, volumes, where it may run."""

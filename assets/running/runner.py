@@ -82,6 +82,7 @@ class _Run:
         try:
             self._reach("run_started")
             self._tell(Event.STARTED)
+            self._tools.sessions.begin(self._task.profile)
             return self._earlier() or self._compute()
         except AttemptSupersededError:
             raise

@@ -1,14 +1,16 @@
 """The one way to a SparkSession: S3A with the magic committer, proven after the start, without a secret in any setting.
 
-SparkSessions.open(profile) starts the JVM; close() stops it and removes its scratch folder. Where the executors are
-processes of their own, an ``Executors`` says how they are started and waits for them.
+SparkSessions.open(profile) starts the JVM, or waits for what begin(profile) has started; close() stops it and removes
+its scratch folder. Where the executors are processes of their own, an ``Executors`` says how they are started and waits
+for them.
 """
 
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,6 +18,7 @@ from contracts.messages import Profile
 from contracts.problems import LakemillError
 from contracts.reasons import Reason
 from resources.settings import ComputeSettings
+from resources.spark.beginning import Beginning
 from resources.spark.losses import OOM_EVENTS, lost_driver_of, lost_executors_of
 from resources.spark.storage import COMMITTER, SparkUnavailableError, assert_committer, give_access
 from resources.spark.usage import pod_peak, usage_of
@@ -50,23 +53,35 @@ class SparkSessions:
         settings: ComputeSettings,
         *,
         start: Callable[[dict[str, str]], "SparkSession"] | None = None,
-        executors: Executors | None = None,
+        executors: Callable[[], Executors] | None = None,
     ) -> None:
         """Remember the settings; nothing starts yet. ``start`` makes the session of a configuration.
 
-        Without ``executors`` the driver's own threads compute.
+        ``executors`` is called when they are first needed. Without it the driver's own threads compute.
         """
         self._settings = settings
-        self._executors = executors
+        self._make_executors = executors
         self._build = start or _build
+        self._beginning: Beginning | None = None
         self._session: SparkSession | None = None
         self._profile: Profile | None = None
         self._scratch: Path | None = None
 
+    def begin(self, profile: Profile) -> None:
+        """Start Spark for ``profile`` beside what this thread does until ``open``, which raises what went wrong.
+
+        Once it has begun, for whichever profile, nothing happens.
+        """
+        if self._session is None and self._beginning is None:
+            self._beginning = Beginning(profile, self._start)
+
     def open(self, profile: Profile) -> "SparkSession":
         """Return the session, started for ``profile``. Raises SparkUnavailableError naming what is wrong."""
+        if self._beginning is not None and self._beginning.profile != profile:
+            self.close()
         if self._session is None:
-            self._session, self._profile = self._start(profile), profile
+            beginning, self._beginning = self._beginning or Beginning(profile, self._start), None
+            self._session, self._profile = beginning.session(), profile
         if self._profile != profile:
             raise SparkUnavailableError("this process runs Spark for another profile; start one process per profile")
         return self._session
@@ -104,11 +119,19 @@ class SparkSessions:
 
     def close(self) -> None:
         """Stop Spark and its JVM; remove the scratch folder."""
+        if self._beginning is not None:
+            with suppress(LakemillError):  # nobody has asked for it
+                self._session = self._beginning.session()
+            self._beginning = None
         if self._session is not None:
             stop_session(self._session)
             self._session = None
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
+
+    @cached_property
+    def _executors(self) -> Executors | None:
+        return self._make_executors() if self._make_executors else None
 
     def _outside(self, profile: Profile) -> Executors | None:
         """Return what starts the executors; None when the driver itself computes."""
@@ -129,7 +152,7 @@ class SparkSessions:
                 # Spark would take the first python3 of the PATH, which need not have the packages of this one.
                 _context(session).pythonExec = sys.executable
         except Exception as error:
-            self.close()
+            shutil.rmtree(self._scratch, ignore_errors=True)
             if isinstance(error, LakemillError):
                 raise
             raise SparkUnavailableError(f"Spark did not start: {type(error).__name__}: {error}") from error

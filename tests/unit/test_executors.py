@@ -9,8 +9,8 @@ from structlog.testing import capture_logs
 from assets.errors import PodsFailedError
 from contracts.messages import Profile
 from contracts.reasons import ReasonCode
+from orchestration.early_spark import pod_executors
 from orchestration.executors import PodExecutors
-from orchestration.spark import pod_executors
 from resources.cluster.port import Pod
 from resources.spark.storage import SparkUnavailableError
 from tests.unit.executors_bench import OWN, PROFILE, SETTINGS, World
@@ -127,7 +127,9 @@ def test_a_cluster_that_falls_silent_is_told_as_such() -> None:
 
 def test_only_a_master_on_kubernetes_has_pods() -> None:
     assert pod_executors(SETTINGS.model_copy(update={"spark_master": "local[2]"})) is None
-    assert isinstance(pod_executors(SETTINGS), PodExecutors)
+    make = pod_executors(SETTINGS)
+    assert make is not None
+    assert isinstance(make(), PodExecutors)
 
 
 @pytest.mark.parametrize(

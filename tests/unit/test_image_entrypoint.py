@@ -87,6 +87,14 @@ def test_the_entrypoint_runs_anything_else_as_it_is(path: str) -> None:
     assert entrypoint(path, "sh", "-c", "exit 7").returncode == 7
 
 
+def test_a_run_starts_spark_beside_dagster(path: str, tmp_path: Path) -> None:
+    python = tmp_path / "python3"
+    python.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    python.chmod(0o755)
+    done = entrypoint(path, "dagster", "api", "execute_run", '{"a b": 1}')
+    assert done.stdout.splitlines() == ["-m", "orchestration.run_pod", "api", "execute_run", '{"a b": 1}']
+
+
 @pytest.mark.skipif(shutil.which("keytool") is None, reason="no Java on this machine")
 def test_a_jvm_trusts_the_authorities_of_the_object_store_beside_its_own(path: str, tmp_path: Path) -> None:
     bundle = tmp_path / "ca.pem"

@@ -62,6 +62,12 @@ def test_a_cpu_request_is_apart_from_sparks_cores() -> None:
     assert settings["spark.executor.cores"] == "4"
 
 
+def test_the_pod_is_told_for_which_profile_spark_may_start_at_once() -> None:
+    container = job()["spec"]["template"]["spec"]["containers"][0]
+    (told,) = [each["value"] for each in container["env"] if each["name"] == "LAKEMILL_RUN_PROFILE"]
+    assert Profile.model_validate_json(told) == PROFILE
+
+
 def test_the_job_is_what_a_restricted_namespace_takes() -> None:
     spec = job()["spec"]
     pod = spec["template"]["spec"]

@@ -24,6 +24,9 @@ def test_a_launch_becomes_a_job_and_nothing_is_reported(world: World) -> None:
     (job,) = world.api.created
     assert job.metadata.name == f"dagster-run-{run.run_id}"
     assert world.control_plane.reports == []
+    (container,) = job.spec.template.spec.containers
+    named = {each.name: each.value for each in container.env}
+    assert Profile.model_validate_json(named["LAKEMILL_RUN_PROFILE"]) == Profile()
 
 
 def test_why_a_launched_pod_waits_is_told_without_ending_the_attempt(world: World) -> None:

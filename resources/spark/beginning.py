@@ -1,0 +1,32 @@
+"""Spark's start beside other work: it is mostly the JVM's, and takes about as long as the imports of a run."""
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from threading import Thread
+from typing import TYPE_CHECKING
+
+from contracts.messages import Profile
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+class Beginning:
+    """Calls ``start`` with ``profile`` in a thread of its own, for which the end of the process does not wait."""
+
+    def __init__(self, profile: Profile, start: Callable[[Profile], "SparkSession"]) -> None:
+        """Begin at once."""
+        self.profile = profile
+        self._start = start
+        self._made: Future[SparkSession] = Future()
+        Thread(target=self._run, name="spark-start", daemon=True).start()
+
+    def session(self) -> "SparkSession":
+        """Wait for the session. Raises what ``start`` raised."""
+        return self._made.result()
+
+    def _run(self) -> None:
+        try:
+            self._made.set_result(self._start(self.profile))
+        except BaseException as error:  # noqa: BLE001 - whoever waits for the session gets it
+            self._made.set_exception(error)
