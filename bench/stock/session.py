@@ -9,6 +9,9 @@ import sys
 import time
 
 import dagster  # noqa: F401 - what such a location imports, whether this run needs it or not
+import dagster_aws.s3  # noqa: F401
+import dagster_k8s  # noqa: F401
+import dagster_postgres  # noqa: F401
 import dagster_pyspark  # noqa: F401
 from pyspark.sql import SparkSession
 
