@@ -34,8 +34,8 @@ def test_imports_point_one_way() -> None:
 def test_only_settings_reads_the_environment() -> None:
     pattern = re.compile(r"os\.environ|os\.getenv|getenv\(")
     readers = {str(path.relative_to(ROOT)) for path in SOURCES if pattern.search(path.read_text())}
-    # The supervisor does not read settings there: it hands its own environment on to the servers it starts.
-    assert readers <= {"resources/settings.py", "deploy/local/environment.py"}
+    # The supervisor and the starter of the JVM read no settings there: they hand their own environment on.
+    assert readers <= {"resources/settings.py", "deploy/local/environment.py", "resources/spark/jvm.py"}
 
 
 def test_action_files_see_only_spark_and_the_declaration() -> None:

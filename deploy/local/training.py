@@ -2,7 +2,6 @@
 
 import sys
 from pathlib import Path
-from typing import Any
 
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own custom
@@ -18,15 +17,10 @@ _SCHEMA = "day date, name string, amount double"
 
 def main(archive: Path) -> None:
     """Read CSV, write and read Parquet with the magic committer, join, aggregate, sort; in Python and in SQL."""
-
-    def start(config: dict[str, str]) -> Any:
-        config["spark.driver.extraJavaOptions"] += f" -XX:ArchiveClassesAtExit={archive}"
-        return SparkSession.builder.config(map=dict(config)).getOrCreate()
-
     settings = compute_settings()
     lake = S3Lake(settings, settings.lake_bucket)
     lake.put("training/raw/raw.csv", _CSV.encode())
-    sessions = SparkSessions(settings, start=start)
+    sessions = SparkSessions(settings, java_options=f"-XX:ArchiveClassesAtExit={archive}")
     try:
         _job(sessions.open(Profile(executor_instances=0)), lake.spark_url("training/"))
     finally:

@@ -19,6 +19,7 @@ from contracts.problems import LakemillError
 from contracts.reasons import Reason
 from resources.settings import ComputeSettings
 from resources.spark.beginning import Beginning
+from resources.spark.jvm import jvm
 from resources.spark.losses import OOM_EVENTS, lost_driver_of, lost_executors_of
 from resources.spark.storage import COMMITTER, SparkUnavailableError, assert_committer, give_access
 from resources.spark.usage import pod_peak, usage_of
@@ -54,14 +55,17 @@ class SparkSessions:
         *,
         start: Callable[[dict[str, str]], "SparkSession"] | None = None,
         executors: Callable[[], Executors] | None = None,
+        java_options: str = "",
     ) -> None:
         """Remember the settings; nothing starts yet. ``start`` makes the session of a configuration.
 
-        ``executors`` is called when they are first needed. Without it the driver's own threads compute.
+        ``executors`` is called when they are first needed. Without it the driver's own threads compute. The driver's
+        JVM gets ``java_options`` beside its usual ones.
         """
         self._settings = settings
         self._make_executors = executors
         self._build = start or _build
+        self._java_options = java_options
         self._beginning: Beginning | None = None
         self._session: SparkSession | None = None
         self._profile: Profile | None = None
@@ -143,9 +147,11 @@ class SparkSessions:
         self._scratch = Path(tempfile.mkdtemp(prefix="lakemill-spark-"))
         try:
             config = spark_config(self._settings, profile, self._scratch)
+            config["spark.driver.extraJavaOptions"] += f" {self._java_options}".rstrip()
             if executors := self._outside(profile):
                 config |= executors.settings(profile)
-            session = self._build(config)
+            with jvm(config):
+                session = self._build(config)
             give_access(session, self._settings)
             assert_committer(session)
             if not executors:

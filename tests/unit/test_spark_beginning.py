@@ -1,6 +1,7 @@
 """Spark begun before it is needed: in a thread, once, and never for another profile than the one that is asked for."""
 
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ class Jvm:
 @pytest.fixture
 def jvm(monkeypatch: pytest.MonkeyPatch) -> Jvm:
     made = Jvm()
+    monkeypatch.setattr(spark_session, "jvm", lambda _: nullcontext())
     monkeypatch.setattr(spark_session, "give_access", lambda *_: None)
     monkeypatch.setattr(spark_session, "assert_committer", lambda _: None)
     monkeypatch.setattr(spark_session, "stop_session", made.stopped.append)

@@ -1,0 +1,69 @@
+"""The JVM of a session, started before PySpark is imported: that takes time too, and is needed only to talk to it.
+
+PySpark connects to a JVM that is there where the environment names its port and its secret, as Spark's cluster mode
+does; what it would do itself (``pyspark.java_gateway.launch_gateway``) is the same but for the order.
+"""
+
+import os
+import struct
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from subprocess import PIPE, Popen
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from resources.spark.storage import SparkUnavailableError
+
+_POLL_SECONDS = 0.01
+_PORT, _SECRET = "PYSPARK_GATEWAY_PORT", "PYSPARK_GATEWAY_SECRET"
+
+
+@contextmanager
+def jvm(config: Mapping[str, str]) -> Iterator[None]:
+    """Start the JVM for ``config``; the context that is made in the block is in it.
+
+    It ends when this process does. Raises SparkUnavailableError when it ends before it can be talked to.
+    """
+    with TemporaryDirectory(prefix="lakemill-jvm-") as folder:
+        connection = Path(folder) / "connection"
+        process = _launch(config, connection)
+        from pyspark import SparkContext  # noqa: PLC0415 - beside the JVM's start
+
+        port, secret = _told(process, connection)
+    os.environ |= {_PORT: str(port), _SECRET: secret}
+    try:
+        yield
+    finally:
+        del os.environ[_PORT], os.environ[_SECRET]
+    gateway: Any = SparkContext._gateway
+    gateway.proc = process  # which PySpark knows of a JVM that it has started itself
+
+
+def _launch(config: Mapping[str, str], connection: Path) -> "Popen[bytes]":
+    spec = find_spec("pyspark")
+    if spec is None or spec.origin is None:
+        raise SparkUnavailableError("the package pyspark is not installed")
+    home = Path(spec.origin).parent
+    options = [part for name, value in config.items() for part in ("--conf", f"{name}={value}")]
+    told = {"SPARK_HOME": str(home), "SPARK_CONNECT_MODE": "0", "_PYSPARK_DRIVER_CONN_INFO_PATH": str(connection)}
+    # It reads from us until the end, and so notices ours. An interrupt is for us alone.
+    return Popen(  # noqa: S603 - our own settings
+        [str(home / "bin" / "spark-submit"), *options, "pyspark-shell"],
+        stdin=PIPE,
+        env={**os.environ, **told},
+        start_new_session=True,
+    )
+
+
+def _told(process: "Popen[bytes]", connection: Path) -> tuple[int, str]:
+    """Return the port and the secret that the JVM writes down, as a file that is whole once it is there."""
+    while not connection.exists():
+        if process.poll() is not None:
+            raise SparkUnavailableError(f"the JVM of Spark's driver has ended with code {process.returncode}")
+        time.sleep(_POLL_SECONDS)
+    data = connection.read_bytes()
+    port, size = struct.unpack_from(">ii", data)
+    return port, data[8 : 8 + size].decode()
