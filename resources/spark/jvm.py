@@ -30,7 +30,9 @@ def jvm(config: Mapping[str, str]) -> Iterator[None]:
     with TemporaryDirectory(prefix="lakemill-jvm-") as folder:
         connection = Path(folder) / "connection"
         process = _launch(config, connection)
-        from pyspark import SparkContext  # noqa: PLC0415 - beside the JVM's start
+        # Beside the JVM's start. The context imports the last one anyway, and with it pandas where that is installed.
+        import pyspark.sql  # noqa: PLC0415
+        import pyspark.testing.utils  # noqa: PLC0415
 
         port, secret = _told(process, connection)
     os.environ |= {_PORT: str(port), _SECRET: secret}
@@ -38,7 +40,7 @@ def jvm(config: Mapping[str, str]) -> Iterator[None]:
         yield
     finally:
         del os.environ[_PORT], os.environ[_SECRET]
-    gateway: Any = SparkContext._gateway
+    gateway: Any = pyspark.SparkContext._gateway
     gateway.proc = process  # which PySpark knows of a JVM that it has started itself
 
 
