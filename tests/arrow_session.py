@@ -142,7 +142,6 @@ class ArrowSessions:
 
     def __init__(self, session: ArrowSession | None = None) -> None:
         self.session = session or ArrowSession()
-        self.begun: list[Profile] = []
         self.profiles: list[Profile] = []
         self.lost: list[str] = []
         self.ended: str | None = None
@@ -158,9 +157,6 @@ class ArrowSessions:
 
     def interruption(self) -> Reason | None:
         return self.interrupted_by
-
-    def begin(self, profile: Profile) -> None:
-        self.begun.append(profile)
 
     def open(self, profile: Profile) -> Any:
         self.profiles.append(profile)

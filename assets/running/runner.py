@@ -82,7 +82,6 @@ class _Run:
         try:
             self._reach("run_started")
             self._tell(Event.STARTED)
-            self._tools.sessions.begin(self._task.profile)
             return self._earlier() or self._compute()
         except AttemptSupersededError:
             raise

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 class Sessions(Protocol):
     """Where Spark comes from (resources.spark.session.SparkSessions)."""
 
-    def begin(self, profile: Profile) -> None:
-        """Start Spark for ``profile`` beside what is done until ``open``, which raises what went wrong."""
-
     def open(self, profile: Profile) -> "SparkSession":
         """Return a session started for ``profile``."""
 

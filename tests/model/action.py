@@ -78,9 +78,6 @@ class MemorySessions:
     def __init__(self, store: MemoryStore) -> None:
         self.session = MemorySession(store)
 
-    def begin(self, profile: Profile) -> None:
-        pass
-
     def open(self, _profile: Profile) -> Any:
         return self.session
 
