@@ -11,25 +11,29 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from subprocess import PIPE, Popen
+from subprocess import PIPE, STDOUT, Popen
 from tempfile import TemporaryDirectory
-from typing import Any
+from threading import Event, Thread
+from typing import IO, Any
 
 from resources.spark.storage import SparkUnavailableError
 
 _POLL_SECONDS = 0.01
+_STDERR = 2
 _PORT, _SECRET = "PYSPARK_GATEWAY_PORT", "PYSPARK_GATEWAY_SECRET"
 
 
 @contextmanager
-def jvm(config: Mapping[str, str]) -> Iterator[None]:
+def jvm(config: Mapping[str, str], is_heard: Event) -> Iterator[None]:
     """Start the JVM for ``config``; the context that is made in the block is in it.
 
-    It ends when this process does. Raises SparkUnavailableError when it ends before it can be talked to.
+    It ends when this process does. What it says waits until ``is_heard``, and goes where our own errors go then.
+    Raises SparkUnavailableError when it ends before it can be talked to.
     """
     with TemporaryDirectory(prefix="lakemill-jvm-") as folder:
         connection = Path(folder) / "connection"
         process = _launch(config, connection)
+        Thread(target=_pass_on, args=[process.stdout, is_heard], name="jvm-output", daemon=True).start()
         # Beside the JVM's start. The context imports the last one anyway, and with it pandas where that is installed.
         import pyspark.sql  # noqa: PLC0415
         import pyspark.testing.utils  # noqa: PLC0415
@@ -55,9 +59,17 @@ def _launch(config: Mapping[str, str], connection: Path) -> "Popen[bytes]":
     return Popen(  # noqa: S603 - our own settings
         [str(home / "bin" / "spark-submit"), *options, "pyspark-shell"],
         stdin=PIPE,
+        stdout=PIPE,
+        stderr=STDOUT,
         env={**os.environ, **told},
         start_new_session=True,
     )
+
+
+def _pass_on(output: IO[bytes], is_heard: Event) -> None:
+    is_heard.wait()
+    while said := os.read(output.fileno(), 65536):
+        os.write(_STDERR, said)
 
 
 def _told(process: "Popen[bytes]", connection: Path) -> tuple[int, str]:

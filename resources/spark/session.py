@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any, Protocol
 
 from contracts.messages import Profile
@@ -67,6 +68,8 @@ class SparkSessions:
         self._build = start or _build
         self._java_options = java_options
         self._beginning: Beginning | None = None
+        self._is_opened = Event()
+        """From then on Dagster captures what is said in a run."""
         self._session: SparkSession | None = None
         self._profile: Profile | None = None
         self._scratch: Path | None = None
@@ -81,6 +84,7 @@ class SparkSessions:
 
     def open(self, profile: Profile) -> "SparkSession":
         """Return the session, started for ``profile``. Raises SparkUnavailableError naming what is wrong."""
+        self._is_opened.set()
         if self._beginning is not None and self._beginning.profile != profile:
             self.close()
         if self._session is None:
@@ -123,6 +127,7 @@ class SparkSessions:
 
     def close(self) -> None:
         """Stop Spark and its JVM; remove the scratch folder."""
+        self._is_opened.set()
         if self._beginning is not None:
             with suppress(LakemillError):  # nobody has asked for it
                 self._session = self._beginning.session()
@@ -150,7 +155,7 @@ class SparkSessions:
             config["spark.driver.extraJavaOptions"] += f" {self._java_options}".rstrip()
             if executors := self._outside(profile):
                 config |= executors.settings(profile)
-            with jvm(config):
+            with jvm(config, self._is_opened):
                 session = self._build(config)
             give_access(session, self._settings)
             assert_committer(session)

@@ -39,7 +39,7 @@ class Jvm:
 @pytest.fixture
 def jvm(monkeypatch: pytest.MonkeyPatch) -> Jvm:
     made = Jvm()
-    monkeypatch.setattr(spark_session, "jvm", lambda _: nullcontext())
+    monkeypatch.setattr(spark_session, "jvm", lambda *_: nullcontext())
     monkeypatch.setattr(spark_session, "give_access", lambda *_: None)
     monkeypatch.setattr(spark_session, "assert_committer", lambda _: None)
     monkeypatch.setattr(spark_session, "stop_session", made.stopped.append)

@@ -1,0 +1,48 @@
+"""Spark begun before a run's output is captured: what its JVM says is captured all the same."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from deploy.local.site import ROOT
+
+_SECONDS = 120
+_RUN = """
+import os, sys
+from contracts.messages import Profile
+from resources.settings import compute_settings
+from resources.spark.session import SparkSessions
+
+profile = Profile(driver_memory="512m", executor_instances=0)
+sessions = SparkSessions(compute_settings())
+sessions.begin(profile)
+sessions._beginning.session()  # all that a JVM says as it starts is said
+os.write(2, b"before")
+os.dup2(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT), 2)  # as Dagster captures a run's output
+spark = sessions.open(profile)
+print(spark.range(3).count(), spark.conf.get("spark.driver.memory"))
+sessions.close()
+"""
+
+
+def test_what_the_jvm_says_before_is_captured_too(tmp_path: Path) -> None:
+    captured = tmp_path / "stderr"
+    env = {
+        **os.environ,
+        "LAKEMILL_JARS_DIR": str(ROOT / ".lakemill" / "jars" / "spark"),
+        "LAKEMILL_INTERNAL_SECRET": "internal-secret-of-the-tests",
+        "LAKEMILL_S3_ENDPOINT": "http://127.0.0.1:9",  # nobody: nothing is read or written
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", _RUN, str(captured)],
+        env=env,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=_SECONDS,
+    )
+    assert (done.returncode, done.stdout.split()) == (0, ["3", "512m"]), done.stderr
+    assert done.stderr == "before"
+    assert "Setting default log level" in captured.read_text()
