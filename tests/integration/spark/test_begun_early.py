@@ -5,8 +5,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-from deploy.local.site import ROOT
+import pytest
+from pydantic import SecretStr
 
+from contracts.messages import Profile
+from deploy.local.site import ROOT
+from resources.settings import ComputeSettings
+from resources.spark.session import SparkSessions
+from resources.spark.storage import SparkUnavailableError
+
+JARS = ROOT / ".lakemill" / "jars" / "spark"
 _SECONDS = 120
 _RUN = """
 import os, sys
@@ -30,7 +38,7 @@ def test_what_the_jvm_says_before_is_captured_too(tmp_path: Path) -> None:
     captured = tmp_path / "stderr"
     env = {
         **os.environ,
-        "LAKEMILL_JARS_DIR": str(ROOT / ".lakemill" / "jars" / "spark"),
+        "LAKEMILL_JARS_DIR": str(JARS),
         "LAKEMILL_INTERNAL_SECRET": "internal-secret-of-the-tests",
         "LAKEMILL_S3_ENDPOINT": "http://127.0.0.1:9",  # nobody: nothing is read or written
     }
@@ -46,3 +54,12 @@ def test_what_the_jvm_says_before_is_captured_too(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout.split()) == (0, ["3", "512m"]), done.stderr
     assert done.stderr == "before"
     assert "Setting default log level" in captured.read_text()
+
+
+def test_a_jvm_that_does_not_start_is_told_to_who_needs_it() -> None:
+    settings = ComputeSettings(internal_secret=SecretStr("internal-secret-of-the-tests"), jars_dir=JARS)
+    sessions = SparkSessions(settings, java_options="-Xss1k")
+    sessions.begin(Profile(driver_memory="512m"))
+    with pytest.raises(SparkUnavailableError, match="the JVM of Spark's driver has ended with code 1"):
+        sessions.open(Profile(driver_memory="512m"))
+    sessions.close()
