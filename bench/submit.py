@@ -114,6 +114,8 @@ def _add(report: Report, scenario: Scenario, result: LoadResult, used: Usage) ->
         report.add(f"{name}_max", max(result.latencies), "ms")
     report.add(f"{name}_rate", scenario.rate, "requests/s")
     report.add(f"{name}_not_accepted", sum(result.other.values()), "requests", target=0)
+    if result.other:
+        print(f"{name}: not accepted were {dict(result.other)}", file=sys.stderr)
     for server in ("api", "postgres", "worker"):
         report.add(f"{name}_{server}_cpu", used.of[server] / count * 1000, "ms/request")
     report.add(f"{name}_generator_cpu", result.cpu_seconds / count * 1000, "ms/request")

@@ -13,10 +13,14 @@ def migrations(site: Site) -> Step:
 def api(site: Site) -> Server:
     """Return the REST API; ready when it reaches its database."""
     host, port = site.ports.host, site.ports.of("api")
-    options = ("--factory", "--host", host, "--port", str(port), "--timeout-graceful-shutdown", "5", "--no-access-log")
+    # A connection that is kept is closed by the client, or by what lies between: both give it a minute at most. Closed
+    # here after uvicorn's five seconds, it takes with it what is just being sent.
+    options = ("--timeout-keep-alive", "75", "--timeout-graceful-shutdown", "5", "--no-access-log")
     return Server(
         name="api",
-        command=site.python("-m", "uvicorn", "api.app:create_app", *options),
+        command=site.python(
+            "-m", "uvicorn", "--factory", "api.app:create_app", "--host", host, "--port", str(port), *options
+        ),
         address=f"http://{site.ports.address('api')}",
         is_ready=lambda _: probes.http_ok(host, port, "/readyz"),
         needs=("migrations", "orphans"),
