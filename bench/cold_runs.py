@@ -13,6 +13,7 @@ from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._grpc.types import ExecuteRunArgs
 
 from assets.partitions import add_keys, partition_key
+from assets.profiles import load_profiles
 from deploy.local.site import DEFINITIONS, ROOT
 from orchestration.k8s import pod_variables
 
@@ -29,7 +30,7 @@ def _commands(instance: DagsterInstance, action: str, entity: str, versions: lis
         arguments = ExecuteRunArgs(origin, run.run_id, instance.get_ref(), set_exit_code_on_failure=True)
         # As deploy/images/entrypoint has it: ``dagster …`` becomes this module with the same arguments.
         command = [sys.executable, "-m", "orchestration.run_pod", *arguments.get_command_args()[1:]]
-        commands.append({"command": command, "variables": pod_variables(tags)})
+        commands.append({"command": command, "variables": pod_variables(tags, load_profiles().values())})
     return commands
 
 

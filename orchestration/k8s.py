@@ -4,7 +4,7 @@ Both are made here and nowhere else, so that nothing of a request reaches a pod 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,9 +80,14 @@ def run_tags(profile: Profile, image: str | None = None) -> dict[str, str]:
     }
 
 
-def pod_variables(tags: Mapping[str, str]) -> list[str]:
-    """Return what a run's pod finds in its environment beside what every pod does, as ``NAME=value``."""
-    return [f"LAKEMILL_RUN_PROFILE={tags[PROFILE_TAG]}"] if PROFILE_TAG in tags else []
+def pod_variables(tags: Mapping[str, str], profiles: Collection[Profile]) -> list[str]:
+    """Return what a run's pod finds in its environment beside what every pod does, as ``NAME=value``.
+
+    A profile that is none of ``profiles`` is not told: Spark starts when the run has been granted it.
+    """
+    spelled = {profile.model_dump_json(exclude_defaults=True) for profile in profiles}
+    named = tags.get(PROFILE_TAG)
+    return [f"LAKEMILL_RUN_PROFILE={named}"] if named in spelled else []
 
 
 def spark_settings(profile: Profile, pod: Pod, settings: ComputeSettings) -> dict[str, str]:

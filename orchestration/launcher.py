@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from urllib3.exceptions import HTTPError
 
 from assets.partitions import LAUNCH_TAG
-from assets.profiles import load_images
+from assets.profiles import load_images, load_profiles
 from assets.running.pod_failures import (
     reason_of_absence,
     reason_of_complaints,
@@ -32,6 +32,7 @@ from assets.running.pod_failures import (
     reason_of_refusal,
     reason_of_silence,
 )
+from contracts.messages import Profile
 from contracts.problems import LakemillError
 from contracts.reasons import Reason, ReasonCode
 from contracts.reports import Event, Report
@@ -83,6 +84,11 @@ class LakemillRunLauncher(K8sRunLauncher):
         return set(load_images().values())
 
     @cached_property
+    def profiles(self) -> Collection[Profile]:
+        """The deployment's named profiles."""
+        return list(load_profiles().values())
+
+    @cached_property
     def cluster(self) -> Cluster:
         """The namespace that the Jobs are in."""
         return KubernetesCluster(self.job_namespace)
@@ -108,9 +114,13 @@ class LakemillRunLauncher(K8sRunLauncher):
         self.starting.add(_job_name(run), run)  # outside: a watch that fails must not remove a Job that works
 
     def get_container_context_for_run(self, dagster_run: DagsterRun) -> K8sContainerContext:
-        """Return what dagster-k8s does, and what tells the pod for which profile Spark may start at once."""
+        """Return what dagster-k8s does, and what tells the pod for which profile Spark may start at once.
+
+        Only a profile of this deployment: whoever reaches the webserver may set a run's tags, and nobody has yet looked
+        at what the run was granted.
+        """
         context = super().get_container_context_for_run(dagster_run)
-        return context.merge(K8sContainerContext(env_vars=pod_variables(dagster_run.tags)))
+        return context.merge(K8sContainerContext(env_vars=pod_variables(dagster_run.tags, self.profiles)))
 
     def _check_image(self, run: DagsterRun) -> None:
         """Return when the run's image is the deployment's: whoever reaches the webserver may set a run's tags."""

@@ -12,6 +12,7 @@ from dagster_k8s.job import construct_dagster_k8s_job
 from kubernetes.client import ApiClient
 from pydantic import SecretStr
 
+from assets.profiles import load_profiles
 from contracts.messages import Profile
 from contracts.problems import LakemillError
 from orchestration.k8s import pod_variables, run_tags, spark_settings
@@ -69,7 +70,7 @@ def tagged_job(config: Mapping[str, Any], tags: Mapping[str, str]) -> dict[str, 
     launcher: Any = SimpleNamespace(**{**_DEFAULTS, **config})
     run = DagsterRun(job_name="action", run_id=_RUN_ID, tags=tags)
     context = K8sContainerContext.create_for_run(run, launcher, include_run_tags=True)
-    context = context.merge(K8sContainerContext(env_vars=pod_variables(tags)))
+    context = context.merge(K8sContainerContext(env_vars=pod_variables(tags, load_profiles().values())))
     job = construct_dagster_k8s_job(
         job_config=context.get_k8s_job_config(job_image=None, run_launcher=launcher),
         args=["dagster", "api", "execute_run", "…"],

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import Future
 from threading import Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from contracts.messages import Profile
 
@@ -22,11 +22,19 @@ class Beginning:
         Thread(target=self._run, name="spark-start", daemon=True).start()
 
     def session(self) -> "SparkSession":
-        """Wait for the session. Raises what ``start`` raised."""
-        return self._made.result()
+        """Wait for the session, and make it the active one of this thread. Raises what ``start`` raised."""
+        session = self._made.result()
+        activate(session)
+        return session
 
     def _run(self) -> None:
         try:
             self._made.set_result(self._start(self.profile))
         except BaseException as error:  # noqa: BLE001 - whoever waits for the session gets it
             self._made.set_exception(error)
+
+
+def activate(session: "SparkSession") -> None:
+    """Make it what ``SparkSession.getActiveSession()`` returns in this thread: it is so only where it was made."""
+    jvm: Any = session.sparkContext._jvm
+    jvm.SparkSession.setActiveSession(session._jsparkSession)

@@ -8,7 +8,7 @@ import os
 import struct
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from subprocess import PIPE, STDOUT, Popen
@@ -40,12 +40,16 @@ def jvm(config: Mapping[str, str], is_heard: Event) -> Iterator[None]:
 
         port, secret = _told(process, connection)
     os.environ |= {_PORT: str(port), _SECRET: secret}
+    context: Any = pyspark.SparkContext
     try:
         yield
+    except BaseException:
+        context._gateway = context._jvm = None  # else the next session would be in this JVM
+        process.kill()
+        raise
     finally:
         del os.environ[_PORT], os.environ[_SECRET]
-    gateway: Any = pyspark.SparkContext._gateway
-    gateway.proc = process  # which PySpark knows of a JVM that it has started itself
+    context._gateway.proc = process  # which PySpark knows of a JVM that it has started itself
 
 
 def _launch(config: Mapping[str, str], connection: Path) -> "Popen[bytes]":
@@ -69,7 +73,8 @@ def _launch(config: Mapping[str, str], connection: Path) -> "Popen[bytes]":
 def _pass_on(output: IO[bytes], is_heard: Event) -> None:
     is_heard.wait()
     while said := os.read(output.fileno(), 65536):
-        os.write(_STDERR, said)
+        with suppress(OSError):  # where nothing more can be written, the JVM must not wait for ever
+            os.write(_STDERR, said)
 
 
 def _told(process: "Popen[bytes]", connection: Path) -> tuple[int, str]:

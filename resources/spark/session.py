@@ -88,8 +88,9 @@ class SparkSessions:
         if self._beginning is not None and self._beginning.profile != profile:
             self.close()
         if self._session is None:
-            beginning, self._beginning = self._beginning or Beginning(profile, self._start), None
-            self._session, self._profile = beginning.session(), profile
+            begun = self._beginning
+            self._session, self._profile = begun.session() if begun else self._start(profile), profile
+            self._beginning = None
         if self._profile != profile:
             raise SparkUnavailableError("this process runs Spark for another profile; start one process per profile")
         return self._session

@@ -20,6 +20,7 @@ from orchestration.k8s import (
     driver_size,
     executor_pod,
     executor_size,
+    pod_variables,
     run_tags,
     spark_settings,
 )
@@ -63,9 +64,12 @@ def test_a_cpu_request_is_apart_from_sparks_cores() -> None:
 
 
 def test_the_pod_is_told_for_which_profile_spark_may_start_at_once() -> None:
-    container = job()["spec"]["template"]["spec"]["containers"][0]
+    medium = load_profiles()["medium"]
+    container = job(medium)["spec"]["template"]["spec"]["containers"][0]
     (told,) = [each["value"] for each in container["env"] if each["name"] == "LAKEMILL_RUN_PROFILE"]
-    assert Profile.model_validate_json(told) == PROFILE
+    assert Profile.model_validate_json(told) == medium
+    assert pod_variables(run_tags(PROFILE), [medium]) == []  # anybody may set a run's tags
+    assert pod_variables({}, [medium]) == []
 
 
 def test_the_job_is_what_a_restricted_namespace_takes() -> None:

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from contracts.messages import Profile
 from orchestration import early_spark
 from resources.settings import ComputeSettings
+from resources.spark import beginning
 from resources.spark import session as spark_session
 from resources.spark.session import SparkSessions
 from resources.spark.storage import SparkUnavailableError
@@ -40,6 +41,7 @@ class Jvm:
 def jvm(monkeypatch: pytest.MonkeyPatch) -> Jvm:
     made = Jvm()
     monkeypatch.setattr(spark_session, "jvm", lambda *_: nullcontext())
+    monkeypatch.setattr(beginning, "activate", lambda _: None)
     monkeypatch.setattr(spark_session, "give_access", lambda *_: None)
     monkeypatch.setattr(spark_session, "assert_committer", lambda _: None)
     monkeypatch.setattr(spark_session, "stop_session", made.stopped.append)

@@ -29,7 +29,7 @@ sessions._beginning.session()  # all that a JVM says as it starts is said
 os.write(2, b"before")
 os.dup2(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT), 2)  # as Dagster captures a run's output
 spark = sessions.open(profile)
-print(spark.range(3).count(), spark.conf.get("spark.driver.memory"))
+print(spark.getActiveSession().range(3).count(), spark.conf.get("spark.driver.memory"))
 sessions.close()
 """
 

@@ -26,6 +26,15 @@ def test_a_launch_becomes_a_job_and_nothing_is_reported(world: World) -> None:
     assert world.control_plane.reports == []
     (container,) = job.spec.template.spec.containers
     named = {each.name: each.value for each in container.env}
+    assert "LAKEMILL_RUN_PROFILE" not in named  # none of the deployment's
+
+
+def test_the_pod_learns_its_profile_when_it_is_one_of_the_deployments(world: World) -> None:
+    world.launcher.profiles = [Profile()]
+    run = world.run()
+    world.launch(run)
+    (container,) = world.api.created[0].spec.template.spec.containers
+    named = {each.name: each.value for each in container.env}
     assert Profile.model_validate_json(named["LAKEMILL_RUN_PROFILE"]) == Profile()
 
 
