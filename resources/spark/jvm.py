@@ -19,6 +19,8 @@ from typing import IO, Any
 from resources.spark.storage import SparkUnavailableError
 
 _POLL_SECONDS = 0.01
+_START_SECONDS = 300.0
+"""Far more than a JVM takes on the busiest machine."""
 _STDERR = 2
 _PORT, _SECRET = "PYSPARK_GATEWAY_PORT", "PYSPARK_GATEWAY_SECRET"
 
@@ -79,9 +81,13 @@ def _pass_on(output: IO[bytes], is_heard: Event) -> None:
 
 def _told(process: "Popen[bytes]", connection: Path) -> tuple[int, str]:
     """Return the port and the secret that the JVM writes down, as a file that is whole once it is there."""
+    give_up_at = time.monotonic() + _START_SECONDS
     while not connection.exists():
         if process.poll() is not None:
             raise SparkUnavailableError(f"the JVM of Spark's driver has ended with code {process.returncode}")
+        if time.monotonic() > give_up_at:
+            process.kill()
+            raise SparkUnavailableError(f"the JVM of Spark's driver has said nothing for {_START_SECONDS:.0f} s")
         time.sleep(_POLL_SECONDS)
     data = connection.read_bytes()
     port, size = struct.unpack_from(">ii", data)
