@@ -5,6 +5,7 @@ does; what it would do itself (``pyspark.java_gateway.launch_gateway``) is the s
 """
 
 import os
+import shlex
 import struct
 import time
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,8 @@ _POLL_SECONDS = 0.01
 _START_SECONDS = 300.0
 """Far more than a JVM takes on the busiest machine."""
 _STDERR = 2
+_MORE_OPTIONS = "PYSPARK_SUBMIT_ARGS"
+"""Names an operator's own options, as everywhere with PySpark."""
 _PORT, _SECRET = "PYSPARK_GATEWAY_PORT", "PYSPARK_GATEWAY_SECRET"
 
 
@@ -63,7 +66,7 @@ def _launch(config: Mapping[str, str], connection: Path) -> "Popen[bytes]":
     told = {"SPARK_HOME": str(home), "SPARK_CONNECT_MODE": "0", "_PYSPARK_DRIVER_CONN_INFO_PATH": str(connection)}
     # It reads from us until the end, and so notices ours. An interrupt is for us alone.
     return Popen(  # noqa: S603 - our own settings
-        [str(home / "bin" / "spark-submit"), *options, "pyspark-shell"],
+        [str(home / "bin" / "spark-submit"), *options, *shlex.split(os.environ.get(_MORE_OPTIONS, "pyspark-shell"))],
         stdin=PIPE,
         stdout=PIPE,
         stderr=STDOUT,
