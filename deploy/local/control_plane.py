@@ -15,7 +15,7 @@ def api(site: Site) -> Server:
     host, port = site.ports.host, site.ports.of("api")
     # A connection that is kept is closed by the client, or by what lies between: both give it a minute at most. Closed
     # here after uvicorn's five seconds, it takes with it what is just being sent.
-    options = ("--timeout-keep-alive", "75", "--timeout-graceful-shutdown", "5", "--no-access-log")
+    options = ("--timeout-keep-alive", "620", "--timeout-graceful-shutdown", "5", "--no-access-log")
     return Server(
         name="api",
         command=site.python(
