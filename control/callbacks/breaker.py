@@ -1,6 +1,7 @@
 """Hosts that do not answer are left alone for a while, so that their callbacks take nobody else's places.
 
-What waits for such a host loses none of its tries: it is not begun. In the memory of one worker.
+What waits for such a host loses none of its tries: it is not begun, and given up when the time of its tries is over. In
+the memory of one worker.
 """
 
 import time
@@ -30,18 +31,23 @@ class Breakers:
         self._clock = clock
         self._hosts: dict[str, _Host] = {}
 
-    def note(self, host: str, outcome: Outcome) -> None:
-        """Take in what became of one try. After its rest a host has one try to show that something has changed."""
+    def note(self, host: str, outcome: Outcome) -> bool:
+        """Take in what became of one try; returns whether a rest of its host begins with it.
+
+        After its rest a host has one try to show that something has changed.
+        """
         if outcome.error not in _OF_THE_HOST:
             self._hosts.pop(host, None)
-            return
+            return False
         found = self._hosts.setdefault(host, _Host())
         found.failures += 1
-        if found.failures >= FAILURES and self._clock() >= found.rests_until:
+        begins = found.failures >= FAILURES and self._clock() >= found.rests_until
+        if begins:
             found.rest = min(2 * found.rest or FIRST_REST_SECONDS, LONGEST_REST_SECONDS)
             found.rests_until = self._clock() + found.rest
         if len(self._hosts) > _KEPT:
             del self._hosts[next(iter(self._hosts))]
+        return begins
 
     def resting(self) -> list[str]:
         """Return the hosts that are left alone now."""

@@ -10,6 +10,7 @@ from sqlalchemy import (
     Integer,
     Interval,
     RowMapping,
+    Select,
     Text,
     Update,
     Uuid,
@@ -27,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from control.callbacks.schedule import DeliveryState, Verdict
+from control.callbacks.schedule import TIME_LEFT, DeliveryState, Verdict
 from control.tables import deliveries, process_events, processes, tenants
 from control.transitions import lock_all
 from resources.callbacks.sender import Outcome
@@ -36,6 +37,10 @@ LEASE = timedelta(seconds=60)
 """Longer than a send takes, unless its name is still looked up; afterwards it is sent again."""
 _LOOKED_AT = 256
 """Due rows of each tenant ranked per claim; the hosts whose places are taken are left out before."""
+_WORN_OUT = 500
+"""Given up at a time."""
+_IS_DUE = (deliveries.c.state == DeliveryState.PENDING.value, deliveries.c.next_try_at <= func.now())
+_HOST = func.split_part(deliveries.c.url, literal("/"), 3)
 _EVENTS = {
     DeliveryState.DELIVERED: "callback_delivered",
     DeliveryState.PENDING: "callback_failed",
@@ -96,13 +101,19 @@ async def claim(conn: AsyncConnection, room: Room) -> list[Claimed]:
     return [Claimed.of(row) for row in rows.mappings()]
 
 
+async def claim_worn_out(conn: AsyncConnection, host: str) -> list[Claimed]:
+    """Claim deliveries to ``host`` that have been due for longer than all their tries would take."""
+    is_over = deliveries.c.next_try_at <= func.now() - case(TIME_LEFT, value=deliveries.c.tries, else_=timedelta())
+    worn_out = select(deliveries.c.id).where(*_IS_DUE, _HOST.in_([host]), is_over).limit(_WORN_OUT)
+    rows = await conn.execute(_claimed(worn_out))
+    return [Claimed.of(row) for row in rows.mappings()]
+
+
 def _claiming(room: Room) -> Update:
-    is_due = (deliveries.c.state == DeliveryState.PENDING.value, deliveries.c.next_try_at <= func.now())
-    host = func.split_part(deliveries.c.url, literal("/"), 3)
     # From each tenant's own index range: however much one has due, the others are seen.
     oldest = (
-        select(deliveries.c.id, deliveries.c.next_try_at, host.label("host"))
-        .where(deliveries.c.tenant_id == tenants.c.id, *is_due, host.not_in(room.hosts))
+        select(deliveries.c.id, deliveries.c.next_try_at, _HOST.label("host"))
+        .where(deliveries.c.tenant_id == tenants.c.id, *_IS_DUE, _HOST.not_in(room.hosts))
         .order_by(deliveries.c.next_try_at)
         .limit(_LOOKED_AT)
         .correlate(tenants)
@@ -123,7 +134,10 @@ def _claiming(room: Room) -> Update:
         .order_by(ranked.c.of_tenant, ranked.c.of_host, ranked.c.next_try_at)
         .limit(room.free)
     )
-    free_rows = select(deliveries.c.id).where(deliveries.c.id.in_(fair), *is_due)
+    return _claimed(select(deliveries.c.id).where(deliveries.c.id.in_(fair), *_IS_DUE))
+
+
+def _claimed(free_rows: Select[tuple[UUID]]) -> Update:
     return (
         update(deliveries)
         .where(

@@ -20,6 +20,8 @@ DELAYS_SECONDS = (
 )
 """After the first failed try, the second, …: ten tries over 75 hours and 35 minutes, as Standard Webhooks proposes."""
 MAX_TRIES = len(DELAYS_SECONDS) + 1
+TIME_LEFT = {tries: timedelta(seconds=sum(DELAYS_SECONDS[tries:])) for tries in range(MAX_TRIES)}
+"""After so many tries: how long the rest of them takes. What has been due for longer, untried, is given up."""
 JITTER = 0.1
 LONGEST_WAIT = timedelta(hours=24)
 """A receiver may ask for more patience (Retry-After), but for no more than this."""

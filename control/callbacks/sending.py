@@ -16,7 +16,7 @@ from uuid import UUID
 from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
 from control.callbacks.breaker import Breakers
-from control.callbacks.rows import Claimed, Room, Tried, claim, mark
+from control.callbacks.rows import Claimed, Room, Tried, claim, claim_worn_out, mark
 from control.callbacks.schedule import MAX_TRIES, DeliveryState, Verdict, judge
 from control.callbacks.webhook_secrets import active
 from resources.callbacks.resolver import CAPACITY
@@ -104,10 +104,12 @@ class Courier:
     async def _mark_ended(self) -> None:
         ended = [(task, self._tasks.pop(task)) for task in list(self._tasks) if task.done()]
         failures = [error for task, _ in ended if (error := task.exception()) is not None]
+        dead: dict[str, Outcome] = {}
         for task, claimed in ended:
             if task.exception() is None:
                 outcome = task.result()
-                self._breakers.note(claimed.host, outcome)
+                if self._breakers.note(claimed.host, outcome):
+                    dead[claimed.host] = outcome
                 self._unmarked.append(Tried(claimed, outcome, judge(claimed.tries, outcome, self._chance())))
         if any(each.outcome.is_delivered for each in self._unmarked):
             crash_point("C3")
@@ -115,8 +117,21 @@ class Courier:
             async with self._db.transaction() as conn:
                 await mark(conn, self._unmarked)
             self._unmarked.clear()
+        for host, outcome in dead.items():
+            await self._give_up(host, outcome)
         for error in failures:  # a mistake of ours: a sender returns whatever the receiver does
             raise error
+
+    async def _give_up(self, host: str, outcome: Outcome) -> None:
+        """End what has waited for a dead host for longer than its tries would have taken."""
+        given_up = Verdict(DeliveryState.EXHAUSTED)
+        while True:
+            async with self._db.transaction() as conn:
+                worn_out = await claim_worn_out(conn, host)
+            if not worn_out:
+                return
+            async with self._db.transaction() as conn:
+                await mark(conn, [Tried(each, outcome, given_up) for each in worn_out])
 
     async def _claim(self) -> list[Claimed]:
         free = self._capacity - len(self._tasks)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -71,6 +72,12 @@ async def delivery(db: Database, process_id: UUID) -> RowMapping:
 async def make_due(db: Database) -> None:
     async with db.transaction() as conn:
         await conn.execute(update(deliveries).values(next_try_at=func.now()))
+
+
+async def made_older(db: Database, by: timedelta) -> None:
+    """Let every delivery that is there have been due for so long."""
+    async with db.transaction() as conn:
+        await conn.execute(update(deliveries).values(next_try_at=deliveries.c.next_try_at - by))
 
 
 @asynccontextmanager

@@ -2,15 +2,19 @@
 
 import asyncio
 import time
+from datetime import timedelta
 
 import pytest
 
+from contracts.tenancy import DEFAULT_TENANT
 from control.callbacks.breaker import FAILURES, FIRST_REST_SECONDS
+from control.callbacks.deliveries import callbacks_of
+from control.callbacks.schedule import TIME_LEFT
 from control.callbacks.sending import Courier, deliver_due
 from resources.callbacks.sender import GuardedSender, Outcome, SendError
 from resources.database import Database
 from resources.settings import ControlSettings
-from tests.integration.callbacks.deliveries import Clock, Script, delivery, ended, steps
+from tests.integration.callbacks.deliveries import Clock, Script, delivery, ended, made_older, steps
 from tests.integration.worker_rows import add_tenant
 from tests.receiver import answering, receiver, silence
 
@@ -71,6 +75,22 @@ async def test_a_host_that_is_dead_is_left_alone_and_keeps_its_tries(db: Databas
     clock.now += 2 * FIRST_REST_SECONDS
     await steps(courier)
     assert {(await delivery(db, each))["state"] for each in untouched[1:]} == {"delivered"}
+
+
+async def test_what_waits_for_a_dead_host_is_given_up_when_the_time_of_its_tries_is_over(db: Database) -> None:
+    old = [await ended(db, f"https://dead.example/{number}") for number in range(600)]
+    await made_older(db, TIME_LEFT[0] + timedelta(minutes=1))
+    young = [await ended(db, f"https://dead.example/young/{number}") for number in range(10)]
+    clock = Clock()
+    courier = Courier(db, Script(Outcome(error=SendError.TLS, detail="expired")), wait_seconds=0.01, clock=clock)
+    await steps(courier)
+    assert {(await delivery(db, each))["state"] for each in young} == {"pending"}
+    given_up = [await delivery(db, each) for each in old]
+    tried_in_vain = [each for each in given_up if each["state"] == "pending"]
+    assert 0 < len(tried_in_vain) <= FAILURES + 2 * 16  # those under way when the host's rest began: each goes on
+    assert {each["last_error"] for each in given_up} == {"tls: expired"}
+    (log,) = (await callbacks_of(db, DEFAULT_TENANT, old[-1])).callbacks
+    assert (log.state, log.log[-1].error, log.log[-1].next_try_in_seconds) == ("exhausted", "tls", None)
 
 
 async def test_one_tenant_with_many_hanging_hosts_leaves_places_to_the_others(db: Database) -> None:
