@@ -1,8 +1,9 @@
 """Why a process does not go on right now, in words for its requester."""
 
 from collections.abc import Sequence
+from uuid import UUID
 
-from sqlalchemy import RowMapping, and_, exists, func, literal, or_, select, tuple_
+from sqlalchemy import ColumnElement, Exists, RowMapping, and_, exists, func, literal, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.backfills import BackfillState
@@ -47,7 +48,7 @@ def _before_start(events: Sequence[RowMapping]) -> Blocked:
 
 
 async def _before_release(conn: AsyncConnection, row: RowMapping, max_in_flight: int) -> Blocked:
-    is_paused = exists().where(backfills.c.id == row["backfill_id"], backfills.c.state == BackfillState.PAUSED.value)
+    is_paused = _is_paused(row["backfill_id"])
     query = select(func.now().label("now"), RECOVERING.label("is_recovering"), is_paused.label("is_paused"))
     found = (await conn.execute(query)).mappings().one()
     if found["is_recovering"]:
@@ -78,7 +79,8 @@ async def _full(conn: AsyncConnection, row: RowMapping, max_in_flight: int) -> t
     if limits.in_flight_cores is not None and cores + row["cores"] > limits.in_flight_cores:
         return "tenant_limit", f"your tenant's limit: {cores} of {limits.in_flight_cores} cores are in flight"
     if flying >= max_in_flight:
-        return "no_place_free", f"{flying} of {max_in_flight} places are taken"
+        # Not how many there are: less one's own, that is what the others have in flight.
+        return "no_place_free", "every place is taken"
     return None
 
 
@@ -87,6 +89,10 @@ async def _ahead(conn: AsyncConnection, row: RowMapping) -> int:
     mine = processes.c
     older = tuple_(mine.created_at, mine.id) < tuple_(literal(row["created_at"]), literal(row["id"]))
     sooner = or_(mine.priority > row["priority"], and_(mine.priority == row["priority"], older))
-    is_ready = (WAITING_SQL, mine.not_before <= func.now(), mine.ending.is_(None))
+    is_ready = (WAITING_SQL, mine.not_before <= func.now(), mine.ending.is_(None), ~_is_paused(mine.backfill_id))
     ahead = select(mine.id).where(mine.tenant_id == row["tenant_id"], *is_ready, sooner).limit(_COUNTED)
     return (await conn.execute(select(func.count()).select_from(ahead.subquery()))).scalar_one()
+
+
+def _is_paused(backfill_id: UUID | ColumnElement[UUID] | None) -> Exists:
+    return exists().where(backfills.c.id == backfill_id, backfills.c.state == BackfillState.PAUSED.value)

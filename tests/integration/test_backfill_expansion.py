@@ -70,7 +70,8 @@ async def test_a_paused_backfill_makes_and_releases_nothing(acme: Caller, monkey
     assert (await steer(acme, made, "pause"))["state"] == "paused"
     assert await expand(plane) == 0
     assert await release_once(plane.db, log, plane.settings) == 0
-    await acme.submit("single")
+    single = await acme.submit("single")
+    assert (await acme.get(single.headers["location"])).json()["blocked_by"]["position"] == 0
     assert await release_once(plane.db, log, plane.settings) == 1
     assert (await steer(acme, made, "resume"))["state"] == "expanding"
     assert await expand(plane) == 2

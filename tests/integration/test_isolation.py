@@ -1,6 +1,8 @@
 """Two tenants on every route, with keys of all kinds: what is one's own never shows to the other."""
 
 import re
+import statistics
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -209,3 +211,20 @@ async def test_keys_and_cursors_are_ones_own(acme: Caller) -> None:
     cursor = (await acme.get("/v1/processes?limit=1")).json()["next_cursor"]
     page = (await other.get(f"/v1/processes?cursor={cursor}")).json()["processes"]
     assert {each["entity_id"] for each in page} <= {"g-1"}
+
+
+async def test_an_absent_process_is_not_told_from_anothers_by_the_time_it_takes(
+    acme: Caller, secret: Belongings
+) -> None:
+    globex = await make_tenant(acme.plane, "globex")
+    others = f"/v1/processes/{secret.processes[State.SUCCEEDED]}"
+
+    async def seconds(path: str) -> float:
+        began = time.perf_counter()
+        assert (await globex.get(path)).status_code == 404
+        return time.perf_counter() - began
+
+    # In turns, so that whatever else goes on meets both.
+    taken = [(await seconds(others), await seconds(f"/v1/processes/{uuid4()}")) for _ in range(1_000)]
+    there, absent = (statistics.median(each) for each in zip(*taken, strict=True))
+    assert abs(there - absent) < 0.001

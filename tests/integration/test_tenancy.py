@@ -193,7 +193,7 @@ async def test_a_process_that_waits_says_for_what(plane: ControlPlane) -> None:
     narrow = plane.settings.model_copy(update={"max_in_flight": 1})
     shown = (await view_of(plane.db, None, narrow, "acme", process_id)).blocked_by
     assert shown is not None
-    assert (shown.code, shown.message) == ("no_place_free", "1 of 1 places are taken; 0 of yours go before it")
+    assert (shown.code, shown.message) == ("no_place_free", "every place is taken; 0 of yours go before it")
     await set_columns(plane.db, process_id, not_before=func.now() + timedelta(minutes=3))
     assert (await blocked(second))[0] == "waiting_for_its_time"
 
