@@ -40,7 +40,7 @@ CHECKS = [
     content_type_conformance,
     response_schema_conformance,
 ]
-EXAMPLES = 8
+EXAMPLES = 25
 SKIPPED = {"/metrics"}  # Prometheus's text format, which has no schema
 SIGNED = (REPORT_PATH, INTAKE_PATH, LAUNCH_PATH, ACTIONS_PATH)
 OPTIONS = {"dry_run": "true", "on_conflict": "use_existing"}
@@ -154,8 +154,8 @@ def test_what_is_there_is_answered_as_documented(server: Server) -> None:
 
 
 def test_every_answer_is_as_documented(server: Server) -> None:
-    # What our own compute plane has signed is trusted; without a signature it is read no further.
-    for operation in [each for each in server.operations() if not each.path.startswith(SIGNED)]:
+    # A catalogue of actions that was made up replaces ours: last.
+    for operation in sorted(server.operations(), key=lambda each: each.path.startswith(SIGNED)):
         for mode in (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE):
             try:
                 _try(operation.as_strategy(generation_mode=mode), server)
