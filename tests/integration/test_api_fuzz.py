@@ -40,7 +40,7 @@ CHECKS = [
     content_type_conformance,
     response_schema_conformance,
 ]
-EXAMPLES = 25
+EXAMPLES = 15
 SKIPPED = {"/metrics"}  # Prometheus's text format, which has no schema
 SIGNED = (REPORT_PATH, INTAKE_PATH, LAUNCH_PATH, ACTIONS_PATH)
 OPTIONS = {"dry_run": "true", "on_conflict": "use_existing"}
