@@ -1,17 +1,19 @@
 """``lakemill backfill …``: one action at one data version for many entities."""
 
 import json
-import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from cli.calling import api, json_object
+from cli.calling import Timeout, api, params_of
+from contracts.states import State
 
 app = typer.Typer(no_args_is_help=True, help="One action at one data version for many entities.")
 
 _LOOK_SECONDS = 1.0
+_A_DAY = 86_400
 _Id = Annotated[str, typer.Argument(help="The backfill's id.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print the API's answer instead of a text.")]
 
@@ -39,7 +41,7 @@ def create(  # noqa: PLR0913 - one for each field of a request
         "action": action,
         "data_version": data_version,
         "select": {name: value for name, value in select.items() if value is not None},
-        "params": json_object(params),
+        "params": params_of(params),
         "idempotency_key": key,
     }
     with api() as client:
@@ -57,27 +59,26 @@ def show(backfill_id: _Id, *, as_json: _Json = False) -> None:
 
 
 @app.command()
-def watch(backfill_id: _Id) -> None:
+def watch(backfill_id: _Id, timeout: Timeout = _A_DAY) -> None:
     """Follow a backfill until all of its processes have ended; exit 0 only when all of them have succeeded."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    from contracts.states import State
+    from cli.polling import poll
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[told]}"))
     with api() as client, Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(backfill_id, told="", total=None)
-        while True:
-            found = client.backfill(backfill_id)
-            counts = {State(state): count for state, count in found["processes"].items()}
-            ended = sum(count for state, count in counts.items() if state.is_terminal)
-            over = ended + found["skipped"] + found["refused"]
-            told = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+
+        def tell(found: dict[str, Any]) -> None:
+            counts = sorted(found["processes"].items())
+            over = _ended(found) + found["skipped"] + found["refused"]
+            told = ", ".join(f"{count} {state}" for state, count in counts)
             progress.update(task, total=found["entities"], completed=over, told=told)
-            if found["state"] in {"expanded", "cancelled"} and ended == sum(counts.values()):
-                break
-            time.sleep(_LOOK_SECONDS)
-    raise typer.Exit(0 if not found["refused"] and set(counts) <= {State.SUCCEEDED} else 1)
+
+        ask, what = partial(client.backfill, backfill_id), f"backfill {backfill_id}"
+        found = poll(ask, _is_over, tell, what=what, seconds=timeout, pause=_LOOK_SECONDS)
+    raise typer.Exit(0 if not found["refused"] and set(found["processes"]) <= {State.SUCCEEDED} else 1)
 
 
 @app.command("ls")
@@ -111,6 +112,16 @@ def resume(backfill_id: _Id, *, as_json: _Json = False) -> None:
 def cancel(backfill_id: _Id, *, as_json: _Json = False) -> None:
     """Make no more processes, and cancel those that have not ended."""
     _steer(backfill_id, "cancel", as_json=as_json)
+
+
+def _is_over(found: dict[str, Any]) -> bool:
+    """Whether all its processes are made and have ended: a paused one may be over too."""
+    is_made = found["looked_at"] == found["entities"] or found["state"] == "cancelled"
+    return is_made and all(State(state).is_terminal for state in found["processes"])
+
+
+def _ended(found: dict[str, Any]) -> int:
+    return sum(count for state, count in found["processes"].items() if State(state).is_terminal)
 
 
 def _steer(backfill_id: str, verb: str, *, as_json: bool) -> None:

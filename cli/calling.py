@@ -1,16 +1,18 @@
 """Calling the API from a command: the client that the environment names, and what its errors mean to a shell."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from contracts.strict_json import MalformedJsonError, loads
 
 if TYPE_CHECKING:
     from cli.client import ApiClient
 
-EXIT_CONFIG, EXIT_REFUSED, EXIT_REMOTE = 3, 4, 5
+EXIT_CONFIG, EXIT_REFUSED, EXIT_REMOTE, EXIT_LATE = 3, 4, 5, 6
+Timeout = Annotated[float, typer.Option(min=1, help="Seconds to wait for its end, at most.")]
 
 
 @contextmanager
@@ -19,6 +21,7 @@ def api() -> "Iterator[ApiClient]":
     from pydantic import ValidationError
 
     from cli.client import ApiClient, ApiError, ApiUnreachableError
+    from cli.polling import LateError
     from resources.settings import ClientSettings
 
     try:
@@ -32,19 +35,26 @@ def api() -> "Iterator[ApiClient]":
     except ApiUnreachableError as error:
         typer.echo(f"lakemill: {error}", err=True)
         raise typer.Exit(EXIT_REMOTE) from None
+    except LateError as error:
+        typer.echo(f"lakemill: {error}", err=True)
+        raise typer.Exit(EXIT_LATE) from None
     except ApiError as error:
         typer.echo(f"lakemill: {error}", err=True)
         raise typer.Exit(EXIT_REMOTE if error.is_fault else EXIT_REFUSED) from None
 
 
-def json_object(text: str | None) -> dict[str, Any] | None:
-    """Return what ``--params`` holds. Raises typer.BadParameter unless it is a JSON object."""
-    if text is None:
-        return None
+def params_of(text: str | None) -> dict[str, Any] | None:
+    """Return what ``--params`` holds, if it is given. Raises typer.BadParameter unless it is a JSON object."""
+    # What was no UTF-8 in the shell is told as that.
+    return None if text is None else json_object(text.encode(errors="surrogateescape"), "--params")
+
+
+def json_object(data: bytes, given_by: str) -> dict[str, Any]:
+    """Return what an option holds, read as the API reads it. Raises typer.BadParameter unless it is a JSON object."""
     try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"not JSON: {error}", param_hint="--params") from None
+        value = loads(data)
+    except MalformedJsonError as error:
+        raise typer.BadParameter(f"not JSON: {error}", param_hint=given_by) from None
     if not isinstance(value, dict):
-        raise typer.BadParameter("must be a JSON object", param_hint="--params")
+        raise typer.BadParameter("must be a JSON object", param_hint=given_by)
     return value

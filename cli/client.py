@@ -2,13 +2,16 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from http import HTTPStatus
+from typing import Any, ClassVar, Self
 
 import httpx
 
 from contracts.problems import LakemillError
 from contracts.states import State
 from contracts.views import MAX_PAGE
+
+_BUSY = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
 
 
 class ApiError(LakemillError):
@@ -27,10 +30,22 @@ class ApiError(LakemillError):
         return int(self.problem.get("status", 500)) >= 500
 
 
+class ApiBusyError(ApiError):
+    """Not now: the tenant's rate is used up, or what the API needs is away. ``retry_after``: seconds to wait."""
+
+    retriable = True
+
+    def __init__(self, problem: Mapping[str, Any], retry_after: float) -> None:
+        super().__init__(problem)
+        self.retry_after = retry_after
+
+
 class ApiUnreachableError(LakemillError):
     """The API does not answer. Check LAKEMILL_API_URL, and that it runs."""
 
     retriable = True
+    retry_after: ClassVar[float] = 0
+    """It did not say."""
 
 
 class ApiClient:
@@ -122,6 +137,9 @@ class ApiClient:
             document: dict[str, Any] = response.json()
         except (httpx.HTTPError, ValueError) as error:
             raise ApiUnreachableError(f"{self.url} does not answer: {type(error).__name__}: {error}") from error
+        if response.status_code in _BUSY:
+            told = response.headers.get("retry-after", "")
+            raise ApiBusyError(document, float(told) if told.isdecimal() else 0)  # a date may stand there too
         if response.is_error:
             raise ApiError(document)
         return document

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.calling import api, json_object
+from cli.calling import Timeout, api, params_of
+from cli.processes.bodies import body_of
 
 if TYPE_CHECKING:
     from cli.client import ApiClient
 
-EXIT_ENDED_OTHERWISE, EXIT_LATE = 1, 6
+EXIT_ENDED_OTHERWISE = 1
 _PANEL = "Processes"
 _ProcessId = Annotated[str, typer.Argument(help="The process's id.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print the API's answer instead of a text.")]
-_Timeout = Annotated[float, typer.Option(min=1, help="Seconds to wait for its end, at most.")]
 
 
 def register(root: typer.Typer) -> None:
@@ -29,38 +29,38 @@ def register(root: typer.Typer) -> None:
 
 
 def submit(  # noqa: PLR0913 - one for each field of a request
-    entity_id: Annotated[str, typer.Argument(help="Whose data it is.")],
-    data_version: Annotated[str, typer.Argument(help="Which version of the data.")],
-    action: Annotated[str, typer.Argument(help="What to compute.")],
+    entity_id: Annotated[str | None, typer.Argument(help="Whose data it is.")] = None,
+    data_version: Annotated[str | None, typer.Argument(help="Which version of the data.")] = None,
+    action: Annotated[str | None, typer.Argument(help="What to compute.")] = None,
     params: Annotated[str | None, typer.Option(help="The action's parameters, a JSON object.")] = None,
     profile: Annotated[str | None, typer.Option(help="A resource profile's name.")] = None,
     callback: Annotated[str | None, typer.Option(help="Where the signed callback goes.")] = None,
-    priority: Annotated[int, typer.Option(min=-10, max=10, help="Before your others, or after them.")] = 0,
+    priority: Annotated[int | None, typer.Option(min=-10, max=10, help="Before your others, or after them.")] = None,
     key: Annotated[str | None, typer.Option(help="An Idempotency-Key: repeat the same submit safely.")] = None,
     *,
+    request: Annotated[
+        typer.FileBinaryRead | None,
+        typer.Option(metavar="FILE", help="Instead of those: the JSON body of POST /v1/processes; '-' reads stdin."),
+    ] = None,
     use_existing: Annotated[bool, typer.Option(help="Join your process at that coordinate, if any.")] = False,
     dry_run: Annotated[bool, typer.Option(help="Say what would become of it, and accept nothing.")] = False,
     wait: Annotated[bool, typer.Option("--watch", "-w", help="Watch it until it has ended.")] = False,
-    timeout: _Timeout = 3600,
+    timeout: Timeout = 3600,
     as_json: _Json = False,
 ) -> None:
     """Ask for one action at one coordinate."""
-    request: dict[str, Any] = {
+    fields = {
         "entity_id": entity_id,
         "data_version": data_version,
         "action": action,
-        "params": json_object(params),
+        "params": params_of(params),
         "resource_profile": profile,
         "callback_url": callback,
         "priority": priority,
     }
+    body = body_of(fields, request)
     with api() as client:
-        answer = client.submit(
-            {name: value for name, value in request.items() if value is not None},
-            idempotency_key=key,
-            use_existing=use_existing,
-            dry_run=dry_run,
-        )
+        answer = client.submit(body, idempotency_key=key, use_existing=use_existing, dry_run=dry_run)
         if wait and not dry_run:
             _watch(client, str(answer["process_id"]), timeout, as_json=as_json)
     _print(answer, as_json=as_json)
@@ -72,7 +72,7 @@ def show(process_id: str, *, as_json: bool) -> None:
         _print(client.process(process_id), as_json=as_json)
 
 
-def watch(process_id: _ProcessId, timeout: _Timeout = 3600, *, as_json: _Json = False) -> None:
+def watch(process_id: _ProcessId, timeout: Timeout = 3600, *, as_json: _Json = False) -> None:
     """Follow a process until it has ended; exit 0 only when it has succeeded."""
     with api() as client:
         _watch(client, process_id, timeout, as_json=as_json)
@@ -88,7 +88,7 @@ def retry(
     process_id: _ProcessId,
     *,
     wait: Annotated[bool, typer.Option("--watch", "-w", help="Watch it until it has ended.")] = False,
-    timeout: _Timeout = 3600,
+    timeout: Timeout = 3600,
     as_json: _Json = False,
 ) -> None:
     """Make a new process of the request of one that failed, was cancelled or expired."""
@@ -104,6 +104,7 @@ def list_processes(
     version: Annotated[str | None, typer.Option(help="Only of this data version.")] = None,
     action: Annotated[str | None, typer.Option(help="Only of this action.")] = None,
     state: Annotated[str | None, typer.Option(help="Only in this state.")] = None,
+    backfill: Annotated[str | None, typer.Option(help="Only of the backfill with this id.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 50,
     *,
     as_json: _Json = False,
@@ -111,7 +112,7 @@ def list_processes(
     """List processes, newest first."""
     from cli.processes.texts import table
 
-    filters = {"entity_id": entity, "data_version": version, "action": action, "state": state}
+    filters = {"entity_id": entity, "data_version": version, "action": action, "state": state, "backfill_id": backfill}
     with api() as client:
         found = list(client.processes(limit, {name: value for name, value in filters.items() if value is not None}))
     if as_json:
@@ -125,11 +126,7 @@ def _watch(client: "ApiClient", process_id: str, timeout: float, *, as_json: boo
     from cli.processes.watching import follow
     from contracts.states import State
 
-    try:
-        process = follow(client, process_id, timeout, is_quiet=as_json)
-    except TimeoutError as error:
-        typer.echo(f"lakemill: {error}", err=True)
-        raise typer.Exit(EXIT_LATE) from None
+    process = follow(client, process_id, timeout, is_quiet=as_json)
     if as_json:
         typer.echo(json.dumps(process, indent=1))
     raise typer.Exit(0 if process["state"] == State.SUCCEEDED else EXIT_ENDED_OTHERWISE)

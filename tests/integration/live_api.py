@@ -26,9 +26,11 @@ _START_SECONDS = 10
 
 
 @contextmanager
-def live_api(settings: ControlSettings, lake: MemoryLake | None = None) -> Iterator[tuple[str, str]]:
+def live_api(
+    settings: ControlSettings, lake: MemoryLake | None = None, port: int | None = None
+) -> Iterator[tuple[str, str]]:
     """Yield its address, with the tests' catalogue published, and the key of a caller who may do everything."""
-    port = free_port()
+    port = port or free_port()
     app = create_app(settings=settings, db=Database(settings.database_url), lake=lake or MemoryLake())
     serving = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
     thread = threading.Thread(target=serving.run)

@@ -1,69 +1,18 @@
 """The commands against a real server: what they print, and the exit codes that a script goes by."""
 
-import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from structlog.testing import capture_logs
-from typer.testing import CliRunner, Result
 
-from cli.main import app
 from contracts.states import State
-from control.accepting.inputs import InputCheck
-from control.backfills.expansion import Expander
-from control.outcomes import settle_by_commit
-from control.reconciling.reconciler import Reconciler
-from resources.database import Database
 from resources.settings import ControlSettings
 from tests.integration.live_api import live_api
-from tests.integration.memory_lake import MemoryLake, place
-
-SUBMIT = ("submit", "cust_8842", "v1", "ingest")
-
-
-class Shell:
-    """A user's shell, with the API and a key in its environment."""
-
-    def __init__(self, settings: ControlSettings, lake: MemoryLake, url: str, key: str) -> None:
-        self.settings, self.lake = settings, lake
-        self.env = {"LAKEMILL_API_URL": url, "LAKEMILL_API_KEY": key, "COLUMNS": "200"}
-
-    def run(self, *arguments: str, code: int = 0, **env: str) -> Result:
-        result = CliRunner().invoke(app, arguments, env={**self.env, **env})
-        assert result.exit_code == code, result.output
-        return result
-
-    def ask(self, *arguments: str, code: int = 0) -> Any:
-        return json.loads(self.run(*arguments, "--json", code=code).stdout)
-
-    def commit(self, process_id: str) -> None:
-        """Let a process succeed."""
-        self.lake.commit(place(), UUID(process_id))
-
-        async def settle() -> None:
-            db = Database(self.settings.database_url)
-            await settle_by_commit(db, self.lake, UUID(process_id))
-            await db.close()
-
-        asyncio.run(settle())
-
-    def expand(self) -> None:
-        """Let a worker do what is to be done about backfills."""
-
-        async def work() -> None:
-            db = Database(self.settings.database_url)
-            expander = Expander(db, self.lake, InputCheck(db, self.lake), self.settings)
-            while await expander.step():
-                pass
-            await Reconciler(db, self.lake, None, self.settings).reconcile()
-            await expander.step()
-            await db.close()
-
-        asyncio.run(work())
+from tests.integration.memory_lake import DIGEST, MemoryLake
+from tests.integration.shell import SUBMIT, Shell
 
 
 @pytest.fixture
@@ -104,6 +53,58 @@ def test_a_preview_and_a_repeated_submit(shell: Shell) -> None:
     first, second = (shell.ask(*SUBMIT, "--key", "k-1") for _ in range(2))
     assert first == second
     assert "ingest" in shell.run(*SUBMIT, "--key", "k-1").stdout
+
+
+WHOLE = {
+    "entity_id": "cust_8842",
+    "data_version": "v1",
+    "action_type": "ingest",
+    "callback_url": "https://127.0.0.1/hook",
+    "resource_profile": {"driver_cores": 1, "executor_instances": 3, "executor_memory": "1g"},
+    "params": {"n": 1},
+    "priority": 4,
+    "deadline_seconds": 3600,
+    "action_digest": DIGEST,
+}
+
+
+def test_a_whole_request_from_a_file_or_from_standard_input(shell: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "request.json"
+    file.write_text(json.dumps(WHOLE))
+    previewed = shell.ask("submit", "--request", str(file), "--dry-run")
+    assert previewed["profile"]["requested"]["executor_instances"] == 3
+    assert previewed["callback_url"] == WHOLE["callback_url"]
+    accepted = shell.ask("submit", "--request", "-", "--key", "k-1", stdin=json.dumps(WHOLE))
+    assert shell.ask("submit", "--request", str(file), "--key", "k-1") == accepted
+    shell.ask("cancel", accepted["process_id"])
+    other = {**WHOLE, "action_digest": "0" * 64}
+    assert "action_changed" in shell.run("submit", "--request", "-", code=4, stdin=json.dumps(other)).stderr
+
+
+def test_inputs_that_lie_elsewhere_are_asked_for_in_a_whole_request(shell: Shell) -> None:
+    shell.commit(shell.ask(*SUBMIT)["process_id"])
+    raw = {"entity_id": "cust_8842", "data_version": "v1"}
+    request = {**raw, "data_version": "v2", "action": "refine", "params": {"day": "x"}, "inputs": {"raw": raw}}
+    previewed = shell.ask("submit", "--request", "-", "--dry-run", stdin=json.dumps(request))
+    assert (previewed["data_version"], previewed["inputs"]["raw"]["data_version"]) == ("v2", "v1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "words"),
+    [
+        ((*SUBMIT, "--priority", "0", "--request", "-"), "{}", "leave out entity_id, data_version, action, --priority"),
+        (("submit", "--profile", "small", "--request", "-"), "{}", "leave out --profile"),
+        (("submit", "--request", "-"), '{"a": 1, "a": 2}', "stands twice"),
+        (("submit", "--request", "-"), "[]", "must be a JSON object"),
+        (("submit", "--request", "/nowhere"), "", "No such file"),
+        (("submit",), "", "missing entity_id, data_version, action; or give the whole request with --request FILE"),
+        (("submit", "cust_8842", "v1"), "", "missing action"),
+    ],
+)
+def test_a_submit_that_says_too_much_or_too_little(
+    shell: Shell, arguments: tuple[str, ...], stdin: str, words: str
+) -> None:
+    assert words in shell.run(*arguments, code=2, stdin=stdin).stderr
 
 
 def test_what_does_not_end_in_time_has_an_exit_code_of_its_own(shell: Shell) -> None:
@@ -147,7 +148,8 @@ def test_a_backfill_from_preview_to_its_end(shell: Shell, tmp_path: Path) -> Non
     shell.expand()
     assert 'processes: {"accepted": 2}' in shell.run("backfill", "show", backfill_id).stdout
     assert f"{backfill_id}  ingest v1  expanded  2 of 2" in shell.run("backfill", "ls").stdout
-    assert len(shell.ask("ls")) == 2
+    assert len(shell.ask("ls", "--backfill", backfill_id)) == 2
+    assert shell.ask("ls", "--backfill", str(uuid4())) == []
     assert shell.ask("backfill", "cancel", backfill_id)["state"] == "cancelling"
     shell.expand()
     shell.run("backfill", "watch", backfill_id, code=1)
