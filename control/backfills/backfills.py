@@ -34,7 +34,7 @@ from contracts.problems import ProblemError
 from contracts.reports import ActionEntry
 from contracts.tenancy import Tenant
 from control.accepting.planning import check_alone, offer_for
-from control.backfills.counts import by_state
+from control.backfills.counts import by_state, is_active
 from control.backfills.tables import backfill_entities, backfills
 from control.tables import entities, snapshots
 from control.tenancy.admin_log import note_admin
@@ -45,9 +45,9 @@ from resources.settings import ControlSettings
 _SAMPLE = 10
 _KEYS = UUID("5b0d7a0e-3f3c-5c1a-8a39-7c3f0d6b2f11")
 _STEERED = {
-    BackfillState.PAUSED: "backfill_paused",
-    BackfillState.EXPANDING: "backfill_resumed",
-    BackfillState.CANCELLING: "backfill_cancelled",
+    BackfillState.PAUSED: ("pause", "backfill_paused"),
+    BackfillState.EXPANDING: ("resume", "backfill_resumed"),
+    BackfillState.CANCELLING: ("cancel", "backfill_cancelled"),
 }
 _STOPPED = (BackfillState.CANCELLING, BackfillState.CANCELLED)
 
@@ -117,12 +117,21 @@ async def steer(db: Database, caller: Caller, backfill_id: UUID, to: BackfillSta
         row = await _own(conn, caller.tenant, backfill_id, is_locked=True)
         state = BackfillState(row["state"])
         if state != to and not (to is BackfillState.CANCELLING and state is BackfillState.CANCELLED):
-            if state in _STOPPED or (state is BackfillState.EXPANDED and to is BackfillState.EXPANDING):
-                raise ProblemError("backfill_over", f"the backfill is {state.value}", state=state.value)
+            verb, kind = _STEERED[to]
+            if await _is_over(conn, row) or (state is BackfillState.EXPANDED and to is BackfillState.EXPANDING):
+                detail = f"the backfill is {state.value}, nothing is left to {verb}"
+                raise ProblemError("backfill_over", detail, state=state.value)
             change = update(backfills).where(backfills.c.id == backfill_id)
             await conn.execute(change.values(state=to.value, updated_at=func.now()))
-            await _tell(conn, caller, _STEERED[to], backfill_id)
+            await _tell(conn, caller, kind, backfill_id)
         return await _view(conn, await _own(conn, caller.tenant, backfill_id))
+
+
+async def _is_over(conn: AsyncConnection, row: RowMapping) -> bool:
+    if row["state"] in _STOPPED:
+        return True
+    # The processes are asked: the reconciler notes later, in ``ended``, that the last one has ended.
+    return row["state"] == BackfillState.EXPANDED and not await conn.scalar(select(is_active(row["id"])))
 
 
 async def _tell(conn: AsyncConnection, caller: Caller, kind: str, backfill_id: UUID) -> None:
