@@ -1,6 +1,5 @@
 """Backfills as their tenant asks for them: preview, create, look at, pause, resume, cancel."""
 
-from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -34,8 +33,9 @@ from contracts.problems import ProblemError
 from contracts.reports import ActionEntry
 from contracts.tenancy import Tenant
 from control.accepting.planning import check_alone, offer_for
-from control.backfills.counts import by_state, is_active
+from control.backfills.counts import is_active
 from control.backfills.tables import backfill_entities, backfills
+from control.backfills.views import view, views
 from control.tables import entities, snapshots
 from control.tenancy.admin_log import note_admin
 from control.tenancy.keys import Caller
@@ -85,13 +85,13 @@ async def create(
         found = await _own(conn, caller.tenant, backfill_id)
         if found["request_hash"] != request.request_hash():
             raise ProblemError("idempotency_key_reused", "this key has made a backfill of another request")
-        return await _view(conn, found), not is_new
+        return await view(conn, found), not is_new
 
 
 async def get(db: Database, tenant: str, backfill_id: UUID) -> BackfillView:
     """Return how a backfill stands. Raises ProblemError (not_found)."""
     async with db.transaction() as conn:
-        return await _view(conn, await _own(conn, tenant, backfill_id))
+        return await view(conn, await _own(conn, tenant, backfill_id))
 
 
 async def page(db: Database, tenant: str, *, limit: int, before: UUID | None = None) -> BackfillPage:
@@ -104,7 +104,7 @@ async def page(db: Database, tenant: str, *, limit: int, before: UUID | None = N
             query = query.where(tuple_(backfills.c.created_at, backfills.c.id) < place)
         query = query.order_by(backfills.c.created_at.desc(), backfills.c.id.desc())
         rows = (await conn.execute(query.limit(limit + 1))).mappings().all()
-        shown = await _views(conn, rows[:limit])
+        shown = await views(conn, rows[:limit])
     return BackfillPage(backfills=shown, next_cursor=str(shown[-1].backfill_id) if len(rows) > limit else None)
 
 
@@ -124,7 +124,7 @@ async def steer(db: Database, caller: Caller, backfill_id: UUID, to: BackfillSta
             change = update(backfills).where(backfills.c.id == backfill_id)
             await conn.execute(change.values(state=to.value, updated_at=func.now()))
             await _tell(conn, caller, kind, backfill_id)
-        return await _view(conn, await _own(conn, caller.tenant, backfill_id))
+        return await view(conn, await _own(conn, caller.tenant, backfill_id))
 
 
 async def _is_over(conn: AsyncConnection, row: RowMapping) -> bool:
@@ -230,23 +230,3 @@ async def _own(conn: AsyncConnection, tenant: str, backfill_id: UUID, *, is_lock
     if row is None:
         raise ProblemError("not_found", "there is no such backfill")
     return row
-
-
-async def _view(conn: AsyncConnection, row: RowMapping) -> BackfillView:
-    (view,) = await _views(conn, [row])
-    return view
-
-
-async def _views(conn: AsyncConnection, rows: Sequence[RowMapping]) -> list[BackfillView]:
-    counts = await by_state(conn, [row["id"] for row in rows if row["ended"] is None])
-    names = ("state", "entities", "looked_at", "skipped", "refused", "last_refusal", "created_at", "updated_at")
-    return [
-        BackfillView(
-            backfill_id=row["id"],
-            action=row["request"]["action"],
-            data_version=row["request"]["data_version"],
-            processes=counts[row["id"]] if row["ended"] is None else row["ended"],
-            **{name: row[name] for name in names},
-        )
-        for row in rows
-    ]
