@@ -117,6 +117,7 @@ class BackfillView(BaseModel):
     """Published already, or being computed by another process."""
     refused: int
     last_refusal: str | None
+    """Why the last one was refused; while the action is not published, that the backfill waits for it."""
     processes: dict[str, int]
     """State → how many of its processes are in it."""
     created_at: datetime

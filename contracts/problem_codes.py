@@ -162,7 +162,7 @@ _ALL = (
         "backfill_over",
         409,
         "The backfill is over, or being cancelled",
-        "It was cancelled, or all of its processes are made and there is nothing left to resume.",
+        "It was cancelled, all of its processes have ended, or all are made and there is nothing left to resume.",
         "Look at its state; make another one for what is left.",
     ),
     Problem(

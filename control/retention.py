@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.messages import RunStatus
 from contracts.states import State
+from control.backfills.counts import keep_pruned
 from control.callbacks.schedule import DeliveryState
 from control.log.tables import dead_letters, log_gaps
 from control.reconciling.materializations import EventReporter, partition_key
@@ -111,6 +112,7 @@ async def _delete(db: Database, age: timedelta, wanted: Collection[UUID]) -> int
         # A callback may have been asked for until the lock was ours; what asks for one takes it too.
         waiting = select(deliveries.c.process_id).where(deliveries.c.process_id.in_(locked), _IS_PENDING)
         ids = locked - set((await conn.execute(waiting)).scalars())
+        await keep_pruned(conn, ids)
         for table in _CHILDREN:
             await conn.execute(delete(table).where(table.c.process_id.in_(ids)))
         await conn.execute(delete(processes).where(processes.c.id.in_(ids)))

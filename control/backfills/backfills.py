@@ -1,6 +1,5 @@
 """Backfills as their tenant asks for them: preview, create, look at, pause, resume, cancel."""
 
-from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -34,8 +33,9 @@ from contracts.problems import ProblemError
 from contracts.reports import ActionEntry
 from contracts.tenancy import Tenant
 from control.accepting.planning import check_alone, offer_for
-from control.backfills.counts import by_state
+from control.backfills.counts import is_active
 from control.backfills.tables import backfill_entities, backfills
+from control.backfills.views import view, views
 from control.tables import entities, snapshots
 from control.tenancy.admin_log import note_admin
 from control.tenancy.keys import Caller
@@ -45,9 +45,9 @@ from resources.settings import ControlSettings
 _SAMPLE = 10
 _KEYS = UUID("5b0d7a0e-3f3c-5c1a-8a39-7c3f0d6b2f11")
 _STEERED = {
-    BackfillState.PAUSED: "backfill_paused",
-    BackfillState.EXPANDING: "backfill_resumed",
-    BackfillState.CANCELLING: "backfill_cancelled",
+    BackfillState.PAUSED: ("pause", "backfill_paused"),
+    BackfillState.EXPANDING: ("resume", "backfill_resumed"),
+    BackfillState.CANCELLING: ("cancel", "backfill_cancelled"),
 }
 _STOPPED = (BackfillState.CANCELLING, BackfillState.CANCELLED)
 
@@ -85,13 +85,13 @@ async def create(
         found = await _own(conn, caller.tenant, backfill_id)
         if found["request_hash"] != request.request_hash():
             raise ProblemError("idempotency_key_reused", "this key has made a backfill of another request")
-        return await _view(conn, found), not is_new
+        return await view(conn, found), not is_new
 
 
 async def get(db: Database, tenant: str, backfill_id: UUID) -> BackfillView:
     """Return how a backfill stands. Raises ProblemError (not_found)."""
     async with db.transaction() as conn:
-        return await _view(conn, await _own(conn, tenant, backfill_id))
+        return await view(conn, await _own(conn, tenant, backfill_id))
 
 
 async def page(db: Database, tenant: str, *, limit: int, before: UUID | None = None) -> BackfillPage:
@@ -104,7 +104,7 @@ async def page(db: Database, tenant: str, *, limit: int, before: UUID | None = N
             query = query.where(tuple_(backfills.c.created_at, backfills.c.id) < place)
         query = query.order_by(backfills.c.created_at.desc(), backfills.c.id.desc())
         rows = (await conn.execute(query.limit(limit + 1))).mappings().all()
-        shown = await _views(conn, rows[:limit])
+        shown = await views(conn, rows[:limit])
     return BackfillPage(backfills=shown, next_cursor=str(shown[-1].backfill_id) if len(rows) > limit else None)
 
 
@@ -117,12 +117,21 @@ async def steer(db: Database, caller: Caller, backfill_id: UUID, to: BackfillSta
         row = await _own(conn, caller.tenant, backfill_id, is_locked=True)
         state = BackfillState(row["state"])
         if state != to and not (to is BackfillState.CANCELLING and state is BackfillState.CANCELLED):
-            if state in _STOPPED or (state is BackfillState.EXPANDED and to is BackfillState.EXPANDING):
-                raise ProblemError("backfill_over", f"the backfill is {state.value}", state=state.value)
+            verb, kind = _STEERED[to]
+            if await _is_over(conn, row) or (state is BackfillState.EXPANDED and to is BackfillState.EXPANDING):
+                detail = f"the backfill is {state.value}, nothing is left to {verb}"
+                raise ProblemError("backfill_over", detail, state=state.value)
             change = update(backfills).where(backfills.c.id == backfill_id)
             await conn.execute(change.values(state=to.value, updated_at=func.now()))
-            await _tell(conn, caller, _STEERED[to], backfill_id)
-        return await _view(conn, await _own(conn, caller.tenant, backfill_id))
+            await _tell(conn, caller, kind, backfill_id)
+        return await view(conn, await _own(conn, caller.tenant, backfill_id))
+
+
+async def _is_over(conn: AsyncConnection, row: RowMapping) -> bool:
+    if row["state"] in _STOPPED:
+        return True
+    # The processes are asked: the reconciler notes later, in ``ended``, that the last one has ended.
+    return row["state"] == BackfillState.EXPANDED and not await conn.scalar(select(is_active(row["id"])))
 
 
 async def _tell(conn: AsyncConnection, caller: Caller, kind: str, backfill_id: UUID) -> None:
@@ -221,23 +230,3 @@ async def _own(conn: AsyncConnection, tenant: str, backfill_id: UUID, *, is_lock
     if row is None:
         raise ProblemError("not_found", "there is no such backfill")
     return row
-
-
-async def _view(conn: AsyncConnection, row: RowMapping) -> BackfillView:
-    (view,) = await _views(conn, [row])
-    return view
-
-
-async def _views(conn: AsyncConnection, rows: Sequence[RowMapping]) -> list[BackfillView]:
-    counts = await by_state(conn, [row["id"] for row in rows if row["ended"] is None])
-    names = ("state", "entities", "looked_at", "skipped", "refused", "last_refusal", "created_at", "updated_at")
-    return [
-        BackfillView(
-            backfill_id=row["id"],
-            action=row["request"]["action"],
-            data_version=row["request"]["data_version"],
-            processes=counts[row["id"]] if row["ended"] is None else row["ended"],
-            **{name: row[name] for name in names},
-        )
-        for row in rows
-    ]

@@ -24,6 +24,7 @@ from control.accepting.accept import store
 from control.accepting.inputs import InputCheck
 from control.accepting.planning import Plan, plan_alone
 from control.accepting.submission import Submission
+from control.backfills.counts import is_active
 from control.backfills.tables import backfill_entities, backfills
 from control.backfills.turns import next_turn
 from control.outcomes import decide_end
@@ -45,7 +46,7 @@ MAKE_SECONDS = 1.0
 FORGOTTEN_AT_ONCE = 10_000
 """Entities of a cancelled backfill that are removed by one transaction: a tenth of a second."""
 _TO_SKIP = {"version_already_published", "version_retired", "process_active"}
-_TO_WAIT_FOR = {"backlog_full", "recovering"}
+_TO_WAIT_FOR = {"backlog_full", "recovering", "unknown_action"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +119,7 @@ class Expander:
             forgotten = await _forget(conn, row["id"])
             mine = (processes.c.backfill_id == row["id"], ACTIVE_SQL, processes.c.ending.is_(None))
             ids = (await conn.execute(select(processes.c.id).where(*mine).limit(CHUNK))).scalars().all()
-            left = select(processes.c.id).where(processes.c.backfill_id == row["id"], ACTIVE_SQL).limit(1)
-            is_over = forgotten < FORGOTTEN_AT_ONCE and await conn.scalar(left) is None
+            is_over = forgotten < FORGOTTEN_AT_ONCE and not await conn.scalar(select(is_active(row["id"])))
             state = BackfillState.CANCELLED if is_over else BackfillState.CANCELLING
             still = backfills.c.state == BackfillState.CANCELLING.value
             await conn.execute(_touch(row["id"]).where(still).values(state=state.value))
@@ -168,7 +168,7 @@ async def _make(conn: AsyncConnection, plans: Sequence[_Planned]) -> _Counts:
         refusal = each.refusal or await _store(conn, each)
         code = refusal.problem.code if refusal else None
         if code in _TO_WAIT_FOR:
-            break  # the rest is made when there is room again
+            break  # the rest is made when that is over
         counts.done.append(each.entity_id)
         if code in _TO_SKIP:
             counts.skipped += 1

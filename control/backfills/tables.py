@@ -24,6 +24,8 @@ backfills = sa.Table(
     sa.Column("refused", sa.Integer, nullable=False, server_default="0"),
     sa.Column("last_refusal", sa.Text),
     sa.Column("ended", JSONB),  # state → how many of its processes ended so; kept once all have (counts.keep_counts)
+    # state → how many that ended so retention has removed since; no more once ``ended`` is kept (counts.keep_pruned)
+    sa.Column("pruned", JSONB, nullable=False, server_default="{}"),
     now("created_at"),
     now("updated_at"),
     sa.Index("ix_backfills_tenant_id_created_at", "tenant_id", "created_at"),

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, ScalarSelect, Select, cast, func, or_, select
+from sqlalchemy import ColumnElement, Integer, ScalarSelect, Select, and_, cast, exists, func, or_, select
 
 from contracts.backfills import BackfillState
 from control.backfills.tables import AT_WORK_SQL, backfills
-from control.tables import WAITING_SQL, processes, tenants
+from control.tables import WAITING_SQL, actions, processes, tenants
 
 WINDOW = 1000
 """Processes of one backfill that wait for their release, at most: the rest are not made yet."""
@@ -15,7 +15,8 @@ WINDOW = 1000
 def next_turn() -> Select[Any]:
     """Select the backfill that is worked on next, with its ``room``.
 
-    The tenant whose backfills were longest untouched goes first; a backfill without room has no turn.
+    The tenant whose backfills were longest untouched goes first; a backfill without room has no turn, nor has one
+    whose action is not published: a code location that is replaced publishes it again.
     """
     touched = func.max(backfills.c.updated_at).over(partition_by=backfills.c.tenant_id)
     at_work = (
@@ -24,10 +25,11 @@ def next_turn() -> Select[Any]:
         .where(AT_WORK_SQL)
         .subquery("at_work")
     )
+    is_published = exists().where(actions.c.name == backfills.c.request["action"].astext, actions.c.is_published == 1)
     return (
         select(backfills, at_work.c.room)
         .join(at_work, at_work.c.id == backfills.c.id)
-        .where(or_(backfills.c.state == BackfillState.CANCELLING.value, at_work.c.room > 0))
+        .where(or_(backfills.c.state == BackfillState.CANCELLING.value, and_(at_work.c.room > 0, is_published)))
         .order_by(at_work.c.tenant_touched, backfills.c.updated_at)
         .limit(1)
     )

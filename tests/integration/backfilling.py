@@ -1,12 +1,15 @@
 """What a caller does with a backfill, and what a worker does to it."""
 
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
+from contracts.states import State
 from control.accepting.inputs import InputCheck
 from control.backfills.expansion import Expander
 from control.tables import processes
+from control.transitions import move
 from tests.integration.control_plane import ControlPlane
 from tests.integration.tenant import Caller
 
@@ -42,6 +45,16 @@ async def steer(caller: Caller, made: dict[str, Any], verb: str, code: int = 200
     assert answer.status_code == code, answer.text
     found: dict[str, Any] = answer.json()
     return found
+
+
+async def end(plane: ControlPlane, how: dict[str, State], ago: timedelta = timedelta()) -> None:
+    """Let the processes at those entities end so, so long ago."""
+    async with plane.db.transaction() as conn:
+        for entity_id, state in how.items():
+            mine = processes.c.entity_id == entity_id
+            process_id = (await conn.execute(select(processes.c.id).where(mine))).scalar_one()
+            await move(conn, process_id, state, actor="test")
+            await conn.execute(update(processes).where(mine).values(finished_at=func.now() - ago))
 
 
 async def count(plane: ControlPlane, table: Any = processes) -> int:
