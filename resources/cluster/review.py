@@ -36,8 +36,8 @@ class ShortPod:
     args: tuple[str, ...]
     account: str | None = None
     spec: dict[str, Any] = field(default_factory=dict)
-    seconds: float = 120.0
-    """How long it may take, pulling included."""
+    seconds: float = 200.0
+    """How long it may take, pulling included: a node may pull several images one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
