@@ -1,6 +1,6 @@
 """The Kubernetes API as the doctor asks it: who we are, what an account may do, whether an image starts.
 
-Without the client, which the control image has not; ``kubernetes_review`` is the real one. Errors: see ``cluster``.
+Without the client, which the control image has not; ``kubernetes_review`` is the real one. Errors: see ``port``.
 """
 
 from dataclasses import dataclass, field
