@@ -47,6 +47,7 @@ test-unit: setup ## run the unit tests: no server, seconds
 
 test-k8s: setup images ## run the tests that need a cluster: KUBECONFIG, IMAGE_LOADER (a command that loads an image archive)
 	@test -n "$$KUBECONFIG" -a -n "$$IMAGE_LOADER" || { echo "test-k8s: set KUBECONFIG and IMAGE_LOADER" >&2; exit 2; }
+	@test -n "$$API_SERVER_STOP" -a -n "$$API_SERVER_START" || echo "test-k8s: the API server's outage of 90 s will NOT be tried: set API_SERVER_STOP and API_SERVER_START" >&2
 	@$(BIN)/python -m pytest -m k8s --durations=20 --junitxml=.lakemill/test-k8s.xml $(ARGS)
 
 lint: setup ## check style, types and import directions

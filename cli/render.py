@@ -9,11 +9,16 @@ import typer
 
 from contracts.problems import LakemillError
 
+_WHERE = "run this in a pod of the release (kubectl exec deployment/…-daemon -- lakemill render …) or in a checkout"
 _TEMPLATE = Path(__file__).parent.parent / "deploy" / "templates" / "spark-on-kubernetes"
 
 
 class ComputePlaneMissingError(LakemillError):
     """This installation has the control plane's packages only."""
+
+
+class NoLauncherHereError(LakemillError):
+    """No dagster.yaml lies where one should: no image brings one, a release mounts its own."""
 
 
 def render(
@@ -25,7 +30,9 @@ def render(
 ) -> None:
     """Print the run's Job as YAML, then the same driver as arguments of spark-submit."""
     if find_spec("dagster_k8s") is None:
-        raise ComputePlaneMissingError("'render' needs the compute plane's packages: use its image, or a checkout")
+        raise ComputePlaneMissingError(f"'render' needs the compute plane's packages: {_WHERE}")
+    if not (dagster_home / "dagster.yaml").exists():
+        raise NoLauncherHereError(f"there is no dagster.yaml in {dagster_home}: {_WHERE}, or name its --dagster-home")
     import yaml
 
     from assets.profiles import load_images, load_profiles

@@ -110,10 +110,12 @@ def spark_settings(profile: Profile, pod: Pod, settings: ComputeSettings) -> dic
         "spark.kubernetes.container.image": pod.image,
         "spark.kubernetes.container.image.pullPolicy": pod.pull_policy,
         **({"spark.kubernetes.container.image.pullSecrets": ",".join(pod.pull_secrets)} if pod.pull_secrets else {}),
-        # The driver has neither a service nor claims, and no right to look for any.
+        # The driver has neither a service nor claims, and no right to look for any. The executors' ConfigMap would hold
+        # files for a folder that our image does not read.
         "spark.kubernetes.driver.service.deleteOnTermination": "false",
         "spark.kubernetes.driver.ownPersistentVolumeClaim": "false",
         "spark.kubernetes.driver.reusePersistentVolumeClaim": "false",
+        "spark.kubernetes.executor.disableConfigMap": "true",
         # The run waits for its executors itself, and can say why they do not come; Spark would wait for 30 s without.
         "spark.scheduler.minRegisteredResourcesRatio": "0",
         **_executors(profile),

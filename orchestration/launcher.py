@@ -178,11 +178,17 @@ class LakemillRunLauncher(K8sRunLauncher):
         )
         if found is not None:
             return found
-        had_started = run.status is DagsterRunStatus.STARTED
+        had_started = self._had_started(run)
         if job is None or (had_started and not pods):
             return reason_of_absence(ROLE, had_started=had_started)
         complaints = [said for pod in pods for said in self.cluster.complaints("Pod", pod.name)]
         return reason_of_silence(self._instance.run_monitoring_start_timeout_seconds, ROLE, complaints)
+
+    def _had_started(self, run: DagsterRun) -> bool:
+        if run.status is not DagsterRunStatus.CANCELING:
+            return run.status is DagsterRunStatus.STARTED
+        record = self._instance.get_run_record_by_id(run.run_id)  # its status does not tell any more
+        return record is not None and record.start_time is not None
 
     def _discard(self, job: str) -> None:
         """Delete a Job with its pods, now or later."""

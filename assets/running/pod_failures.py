@@ -12,7 +12,9 @@ _PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrI
 _UNDER_WAY = frozenset({None, "ContainerCreating", "PodInitializing"})
 _NODE = frozenset({"DeletionByTaintManager", "DeletionByPodGC"})
 _NOT_CREATED = "FailedCreate: "
-_QUOTA = re.compile(r"exceeded quota|status unknown for quota|must specify (limits|requests)")
+_QUOTA = re.compile(r"exceeded quota|status unknown for quota")
+_DEMANDED = re.compile(r"failed quota: .*must specify")
+"""A quota takes only pods that state each field it counts; ours never limit their CPU."""
 
 
 def reason_of_pod(pod: Pod, role: str) -> Reason | None:
@@ -70,7 +72,10 @@ def reason_of_refusal(said: str, role: str) -> Reason:
         return _reason(
             ReasonCode.QUOTA_EXCEEDED, f"the namespace's quota has no room for the {role} ({said}); {advice}"
         )
-    return _reason(ReasonCode.POD_REFUSED, f"the cluster refuses the {role} ({said}); an operator has to mend that")
+    advice = "an operator has to mend that"
+    if _DEMANDED.search(said):
+        advice = "an operator has to give the namespace a LimitRange with a default, or a quota without that field"
+    return _reason(ReasonCode.POD_REFUSED, f"the cluster refuses the {role} ({said}); {advice}")
 
 
 def reason_of_error(error: ClusterError, role: str) -> Reason:

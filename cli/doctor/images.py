@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,10 @@ def _of_each_image(judge: Callable[[Site, PodEnd], Result]) -> Callable[[Site], 
         if refused := [str(access) for access in _NEEDED if not site.cluster.may(access)]:
             who = own_account(site.cluster) or site.cluster.user()
             return skipped(f"{who} may not {', '.join(refused)}, so no pod can be tried")
-        found = {image: judge(site, _pod(site, image)) for image in _images(site)}
+        images = _images(site)
+        # Together: one that cannot be pulled takes all the time that a pod may, and `helm test` has little more.
+        with ThreadPoolExecutor(len(images)) as pool:
+            found = dict(zip(images, pool.map(lambda image: judge(site, _pod(site, image)), images), strict=True))
         worst = max((result.status for result in found.values()), key=_BY_WEIGHT.index)
         told = [f"{image}: {result.detail}" for image, result in found.items() if result.status is worst]
         return Result(worst, "; ".join(told))

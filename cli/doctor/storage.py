@@ -10,6 +10,7 @@ from cli.doctor.racing import race
 from cli.doctor.scratch import scratch
 from cli.doctor.site import Site
 from cli.doctor.tls import tls_result
+from contracts.storage import RETIRED_PREFIX
 from resources.lake.probe import PART_BYTES, LakeProbe, LifecycleRule, LifecycleUnsupportedError
 from resources.lake.store import LakeAccessError, PutOutcome, S3Lake
 from resources.settings import LakeSettings
@@ -108,9 +109,9 @@ def _lifecycle(site: Site) -> Result:
         rules = LakeProbe(reached(site), site.lake.lake_bucket).lifecycle()
     except (LifecycleUnsupportedError, LakeAccessError) as error:
         return warned(f"cannot be checked: {error}")
-    deadly = [rule.name for rule in rules if rule.removes_current and _hits_snapshots(rule)]
+    deadly = [rule.name for rule in rules if rule.removes_current and _hits_what_stays(rule)]
     if deadly:
-        return failed(f"rule {', '.join(map(repr, deadly))} expires or archives published snapshots")
+        return failed(f"rule {', '.join(map(repr, deadly))} expires or archives published snapshots or tombstones")
     aborting = [rule.abort_days for rule in rules if rule.abort_days is not None and not rule.prefix]
     if not aborting:
         return warned("no rule expires published data, and none aborts uploads that were never completed")
@@ -119,9 +120,10 @@ def _lifecycle(site: Site) -> Result:
     return passed(f"no rule expires published data; uploads are aborted after {min(aborting)} days")
 
 
-def _hits_snapshots(rule: LifecycleRule) -> bool:
-    # An entity_id begins with a letter or a digit, so nothing below '_' is a snapshot.
-    return not rule.prefix.startswith("_") and not rule.is_for_tagged
+def _hits_what_stays(rule: LifecycleRule) -> bool:
+    # An entity_id begins with a letter or a digit, so nothing below '_' is a snapshot; a tombstone lies there.
+    hits_tombstones = rule.prefix.startswith(RETIRED_PREFIX) or RETIRED_PREFIX.startswith(rule.prefix)
+    return not rule.is_for_tagged and (hits_tombstones or not rule.prefix.startswith("_"))
 
 
 def _tls(site: Site) -> Result:
@@ -212,9 +214,10 @@ CHECKS = (
     Check(
         "storage.lifecycle",
         Group.STORAGE,
-        "Do the lake's lifecycle rules spare published snapshots, and abort uploads that were never completed?",
-        "Remove every rule that expires or archives current objects outside `_…/`; add one that aborts incomplete "
-        f"uploads after {_LONGEST_UPLOAD_DAYS} days or more.",
+        "Do the lake's lifecycle rules spare published snapshots and tombstones, and abort uploads that were never "
+        "completed?",
+        f"Remove every rule that expires or archives current objects outside `_…/`, or in `{RETIRED_PREFIX}`; add one "
+        f"that aborts incomplete uploads after {_LONGEST_UPLOAD_DAYS} days or more.",
         _lifecycle,
     ),
     Check(

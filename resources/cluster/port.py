@@ -1,6 +1,6 @@
 """The Kubernetes cluster as the compute plane knows it: a port of six verbs, and what may be told of a pod.
 
-Without the Kubernetes client, so that it costs nothing to import; ``kubernetes_cluster`` is the real one.
+Without the Kubernetes client, so that it costs nothing to import; ``kubernetes`` is the real one.
 
 ClusterError
 ├── ClusterUnavailableError   the API server does not answer, or answers 5xx (retriable)

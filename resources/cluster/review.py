@@ -1,6 +1,6 @@
 """The Kubernetes API as the doctor asks it: who we are, what an account may do, whether an image starts.
 
-Without the client, which the control image has not; ``kubernetes_review`` is the real one. Errors: see ``cluster``.
+Without the client, which the control image has not; ``kubernetes_review`` is the real one. Errors: see ``port``.
 """
 
 from dataclasses import dataclass, field
@@ -36,8 +36,8 @@ class ShortPod:
     args: tuple[str, ...]
     account: str | None = None
     spec: dict[str, Any] = field(default_factory=dict)
-    seconds: float = 120.0
-    """How long it may take, pulling included."""
+    seconds: float = 200.0
+    """How long it may take, pulling included: a node may pull several images one after the other."""
 
 
 @dataclass(frozen=True, slots=True)

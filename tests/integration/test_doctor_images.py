@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from assets import profiles
 from cli.doctor import facts
 from cli.doctor.check import Group, Status
 from cli.doctor.images import spark_sums
-from resources.cluster.review import PodEnd
+from resources.cluster.review import PodEnd, ShortPod
 from tests.doctor import ask, ask_group, proves
 from tests.fake_cluster import FakeCluster, site
 
@@ -95,9 +96,22 @@ def test_the_images_that_actions_may_name_are_tried_too(jars: Path, monkeypatch:
     monkeypatch.setattr(profiles, "load_images", lambda: {"geo": "geo:1", "same": "lakemill-compute:1", "old": "old:1"})
     cluster = FakeCluster(end=printed(), ends={"geo:1": PodEnd(None, problem="gone"), "old:1": printed(java="8.0")})
     found = ask_group(site(cluster, jars), Group.IMAGES)
-    assert [pod.image for pod in cluster.ran] == ["lakemill-compute:1", "geo:1", "old:1"]
+    assert sorted(pod.image for pod in cluster.ran) == ["geo:1", "lakemill-compute:1", "old:1"]
     assert (found["images.pullable"].status, found["images.pullable"].detail) == (Status.FAIL, "geo:1: gone")
     assert "old:1: has java 8.0 instead" in found["images.versions"].detail
+
+
+def test_no_image_waits_for_another(jars: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profiles, "load_images", lambda: {"geo": "geo:1", "old": "old:1"})
+    all_run = Barrier(3, timeout=10)
+
+    class SlowCluster(FakeCluster):
+        def run(self, pod: ShortPod) -> PodEnd:
+            all_run.wait()
+            return super().run(pod)
+
+    found = ask(site(SlowCluster(end=printed()), jars), "images.pullable")
+    assert found.status is Status.PASS, found
 
 
 @pytest.mark.parametrize("end", [PodEnd(1, log="sh: python3: not found", problem="exit 1"), PodEnd(0, log="hello")])

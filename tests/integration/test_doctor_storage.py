@@ -67,10 +67,11 @@ ABORT = {"Filter": {"Prefix": ""}, "AbortIncompleteMultipartUpload": {"DaysAfter
     "rule",
     [
         {"Filter": {"Prefix": "_logs/"}, "Expiration": {"Days": 30}},
+        {"Filter": {"Prefix": "_lakemill/doctor/"}, "Expiration": {"Days": 30}},
         {"Filter": {"Prefix": ""}, "Expiration": {"Days": 9}, "Status": "Disabled"},
     ],
 )
-def test_a_lifecycle_rule_that_spares_snapshots_passes(store: LakeSettings, rule: dict[str, Any]) -> None:
+def test_a_lifecycle_rule_that_spares_what_stays_passes(store: LakeSettings, rule: dict[str, Any]) -> None:
     put_rules(store, rule, ABORT)
     found = ask(Site(FAST, lake=store), "storage.lifecycle")
     assert (found.status, "after 7 days" in found.detail) == (Status.PASS, True), found
@@ -82,6 +83,9 @@ def test_a_lifecycle_rule_that_spares_snapshots_passes(store: LakeSettings, rule
         ([], Status.WARN, "none aborts"),
         ([{"Filter": {"Prefix": ""}, "Expiration": {"Days": 30}}, ABORT], Status.FAIL, "'rule 0' expires"),
         ([{"Filter": {"Prefix": "cust_1/"}, "Expiration": {"Days": 30}}, ABORT], Status.FAIL, "'rule 0' expires"),
+        ([{"Filter": {"Prefix": "_"}, "Expiration": {"Days": 30}}, ABORT], Status.FAIL, "'rule 0' expires"),
+        ([{"Filter": {"Prefix": "_lakemill/"}, "Expiration": {"Days": 30}}, ABORT], Status.FAIL, "or tombstones"),
+        ([{"Filter": {"Prefix": "_lakemill/retired/e"}, "Expiration": {"Days": 30}}, ABORT], Status.FAIL, "tombstones"),
         ([ABORT | {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}}], Status.WARN, "after 1 days"),
         ([ABORT | {"Filter": {"Prefix": "cust_1/"}}], Status.WARN, "none aborts"),
     ],

@@ -57,7 +57,7 @@ def assert_missed(suffix: str, access: Access) -> None:
 @proves("cluster.no_more_rights")
 def test_an_account_that_may_do_more_is_found(suffix: str) -> None:
     cluster = FakeCluster()
-    access = Access("batch", "jobs", "create") if suffix != "launcher" else Access("", "configmaps", "create")
+    access = Access("batch", "jobs", "create") if suffix != "launcher" else Access("", "pods", "create")
     cluster.granted[f"lakemill-{suffix}"] = {*TABLE.get(suffix, ()), access}
     found = ask_cluster(cluster, "cluster.no_more_rights")
     assert (found.status, found.detail) == (Status.FAIL, f"lakemill-{suffix} may {access}")

@@ -185,5 +185,7 @@ def test_rendering_needs_a_launcher_and_a_profile(tmp_path: Path) -> None:
     (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     with pytest.raises(NoClusterLauncherError, match="run_launcher"):
         launcher_config(tmp_path / "dagster.yaml")
+    elsewhere = CliRunner().invoke(app, ["render", "medium", "--dagster-home", str(tmp_path / "bare-image")])
+    assert "bare-image: run this in a pod of the release" in elsewhere.output
     assert CliRunner().invoke(app, ["render", "huge"]).exit_code == 2
     assert CliRunner().invoke(app, ["render", "small", "--image", "geo"]).exit_code == 2

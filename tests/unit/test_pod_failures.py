@@ -81,6 +81,15 @@ def test_a_quota_that_nobody_has_counted_yet_is_one_too() -> None:
     assert reason_of_refusal(said, "run pod").code is ReasonCode.QUOTA_EXCEEDED
 
 
+def test_a_quota_that_demands_a_limit_which_no_pod_has_is_the_operators_business() -> None:
+    said = 'pods "dagster-run-1" is forbidden: failed quota: cpu: must specify limits.cpu for: dagster'
+    reason = reason_of_refusal(said, "run pod")
+    assert reason.code is ReasonCode.POD_REFUSED
+    assert "limits.cpu for: dagster" in reason.message
+    assert "an operator has to give the namespace a LimitRange with a default" in reason.message
+    assert "resource_profile" not in reason.message  # none has that limit
+
+
 def test_a_job_whose_time_was_over_is_told_as_such() -> None:
     reason = reason_of_job(Job("j", "DeadlineExceeded"), "run pod")
     assert reason is not None

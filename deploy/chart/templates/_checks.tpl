@@ -24,6 +24,18 @@
 {{- fail (printf "kafka.directTopics names %s, which is kafka.topic: the log's own topic is nobody else's" .topic) }}
 {{- end }}
 {{- end }}
+{{- with .Values.retention }}
+{{- if lt (int .processesDays) (int .idempotencyDays) }}
+{{- fail (printf "retention.processesDays is %v: make it at least retention.idempotencyDays, which is %v" .processesDays .idempotencyDays) }}
+{{- end }}
+{{- end }}
+{{- range $cidr := .Values.callbacks.allow }}
+{{- $address := splitList "/" $cidr | first }}
+{{- $network := include "lakemill.bits" $cidr }}
+{{- if contains "1" (printf "%s/%d" $address (contains ":" $cidr | ternary 128 32) | include "lakemill.bits" | trimPrefix $network) }}
+{{- fail (printf "callbacks.allow names %s, and %s lies within a network of that length: name the network's first address" $cidr $address) }}
+{{- end }}
+{{- end }}
 {{- if .Values.networkPolicy.enabled }}
 {{- range splitList "," .Values.kafka.bootstrap }}
 {{- include "lakemill.checkPort" (list $ "kafka" "kafka.bootstrap" (splitList ":" . | last)) }}

@@ -71,13 +71,16 @@ class ClusterWorld(World):
         (pod,) = self.pods(f"dagster/run-id={run_id}")
         return str(pod["metadata"]["name"])
 
+    def executors(self, run_id: str) -> dict[str, str]:
+        """Return the executors' pods of a run, each with its phase."""
+        found = {pod["metadata"]["name"]: pod["status"]["phase"] for pod in self.pods("spark-role=executor")}
+        return {name: phase for name, phase in found.items() if name.startswith(f"run-{run_id}")}
+
     def executors_at_work(self, run_id: str) -> list[str]:
         """Wait until both executors of a run compute a task; return their pods' names."""
 
         def at_work() -> list[str] | None:
-            names = [pod["metadata"]["name"] for pod in self.pods("spark-role=executor")]
-            mine = [name for name in names if name.startswith(f"run-{run_id}")]
-            working = [name for name in mine if "Running task" in self.log(name)]
+            working = [name for name in self.executors(run_id) if "Running task" in self.log(name)]
             return working if len(working) == 2 else None
 
         return wait_for(f"two executors of run {run_id} at work", at_work, 240, every=POLL_SECONDS)

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from cli.doctor.check import Group
+from resources.cluster.review import ShortPod
 from tests.e2e.k8s.helm import HELM_TESTS, RELEASE, CommandError, Objects, containers, file_of, pods, render, run
 from tests.e2e.k8s.rules import violations
 
@@ -76,3 +77,9 @@ def test_the_helm_test_asks_every_group_but_callbacks_which_need_a_receiver(vari
         f"{RELEASE}-control": others | storage,
         f"{RELEASE}-code": {f"--only={Group.KAFKA}"},  # the sensor, as the compute plane's own user
     }
+
+
+def test_the_helm_test_can_tell_that_an_image_does_not_come(variant: Objects) -> None:
+    cluster = next(found for found in variant if found["metadata"]["name"] == f"{RELEASE}-doctor-cluster")
+    patience = ShortPod("image", ("true",)).seconds  # for all images, which are tried together
+    assert cluster["spec"]["activeDeadlineSeconds"] >= patience + 60  # for what else this pod asks

@@ -141,5 +141,6 @@ def test_links_to_runs_lead_where_people_look(full: Objects) -> None:
 def test_who_starts_or_tries_an_image_knows_those_that_actions_may_name(full: Objects) -> None:
     for component in ("code", "daemon", "doctor-cluster"):
         (container,) = containers(pods(full)[component])
-        mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
-    assert {"/app/deploy/images.toml", "/etc/lakemill"} <= mounts  # and where executors may go, component
+        mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+        assert mounts.get("/app/deploy/images.toml") == "profiles", component
+    assert mounts["/etc/lakemill"] == "executor"  # doctor-cluster, the last: it tries them where executors may go

@@ -45,6 +45,11 @@ def test_helm_finds_nothing_to_blame(options: Sequence[str]) -> None:
         ("callbacks.allow={168.63.129.16/32}", "cloud's metadata"),
         ("callbacks.allow={fd20:ce:0:0::254/128}", "cloud's metadata"),
         ("callbacks.allow={64:ff9b:0::A9FE:a9fe/128}", "cloud's metadata"),
+        ("callbacks.allow={10.20.1.5/16}", "callbacks.allow names 10.20.1.5/16"),
+        ("callbacks.allow={10.0.0.0/8,fd12::1/64}", "callbacks.allow names fd12::1/64"),
+        ("callbacks.allow={10.20.1.5/16},networkPolicy.enabled=false", "name the network's first address"),
+        ("retention.processesDays=5", "make it at least retention.idempotencyDays, which is 7"),
+        ("retention.idempotencyDays=91", "retention.processesDays is 90: make it at least"),
         ("networkPolicy.dnsPorts=null", "missing property 'dnsPorts'"),
         ("s3.endpoint=http://s3.example.com", "s3.endpoint leads to port 80,"),
         ("s3.endpoint=https://s3.example.com:9000", "s3.endpoint leads to port 9000,"),
@@ -70,6 +75,8 @@ def test_a_wrong_value_is_refused_by_name(setting: str, words: str) -> None:
         "s3.endpoint=http://s3:9000,networkPolicy.enabled=false",
         "kafka.bootstrap=a:9096,networkPolicy.to.kafka=null",  # whoever removes a place opens it otherwise
         "kafka.ca.secret=ca,kafka.securityProtocol=SSL",
+        "retention.processesDays=7",
+        "callbacks.allow={10.20.0.0/16,10.20.1.5/32,10.0.0.128/25,0.0.0.0/0,::/0,fd12::/64,fd12::1/128}",
     ],
 )
 def test_what_fits_together_is_taken(setting: str) -> None:

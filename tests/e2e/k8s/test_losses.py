@@ -4,7 +4,8 @@ import json
 import os
 import subprocess
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -69,6 +70,17 @@ def _time_out(mill: ClusterWorld, pod: str) -> None:
     mill.kubectl("patch", "job", job, "--patch", json.dumps({"spec": {"activeDeadlineSeconds": 1}}))
 
 
+@contextmanager
+def _tainted_node_of(mill: ClusterWorld, pod: str, effect: str) -> Iterator[None]:
+    """While entered, the node that ``pod`` is on has the taint that runs do not tolerate."""
+    node = mill.kubectl("get", "pod", pod, "-o", "jsonpath={.spec.nodeName}")
+    mill.kubectl("taint", "node", node, f"{TAINT}:{effect}")
+    try:
+        yield
+    finally:
+        mill.kubectl("taint", "node", node, f"{TAINT}:{effect}-")
+
+
 def test_executors_that_are_killed_or_sent_away_are_replaced_and_the_process_succeeds(mill: ClusterWorld) -> None:
     target = mill.land_numbers()
     process_id = mill.submit(target, "slow_squares", params=PACE)
@@ -86,6 +98,28 @@ def test_executors_that_are_killed_or_sent_away_are_replaced_and_the_process_suc
     assert process["attempt"] == 1
     assert process["metrics"]["rows"] == 24
     assert process["metrics"]["resources"]["executors"] == 4
+    mill.assert_one_outcome(process_id, target)
+    assert mill.squares(target) == SQUARES
+
+
+def test_an_executor_that_no_node_takes_goes_once_its_process_has_succeeded(mill: ClusterWorld) -> None:
+    target = mill.land_numbers()
+    process_id = mill.submit(target, "slow_squares", params=PACE)
+    run_id = mill.run_of(process_id)
+    lost, kept = mill.executors_at_work(run_id)
+    with _tainted_node_of(mill, kept, "NoSchedule"):
+        mill.kubectl("delete", "pod", lost, "--grace-period=0", "--force")
+        wait_for(
+            "the executor in its place pends",
+            lambda: any(name != lost and phase == "Pending" for name, phase in mill.executors(run_id).items()),
+            60,
+            every=POLL_SECONDS,
+        )
+        process = mill.finish(process_id)
+        assert process["state"] == State.SUCCEEDED, process
+        assert process["attempt"] == 1
+        wait_for("its executors are gone", lambda: not mill.executors(run_id), 30, every=POLL_SECONDS)
+        assert mill.driver_of(run_id)  # which owns them, and is kept: they did not go because it went
     mill.assert_one_outcome(process_id, target)
     assert mill.squares(target) == SQUARES
 
@@ -119,13 +153,9 @@ def test_a_run_whose_node_is_lost_says_so_and_is_tried_again(mill: ClusterWorld)
     target = mill.land_numbers()
     process_id = mill.submit(target, "slow_squares", resource_profile="small")
     pod = mill.driver_of(mill.run_of(process_id))
-    node = mill.kubectl("get", "pod", pod, "-o", "jsonpath={.spec.nodeName}")
     # As the cluster does it when a node does not answer: a taint, for which it deletes the node's pods.
-    mill.kubectl("taint", "node", node, f"{TAINT}:NoExecute")
-    try:
+    with _tainted_node_of(mill, pod, "NoExecute"):
         mill.kubectl("wait", "--for=delete", f"pod/{pod}", "--timeout=60s")
-    finally:
-        mill.kubectl("taint", "node", node, f"{TAINT}:NoExecute-")
     process = mill.finish(process_id)
     assert process["state"] == State.SUCCEEDED, process
     assert mill.failed_codes(process_id) == [ReasonCode.NODE_LOST]

@@ -65,6 +65,24 @@ def test_a_run_without_job_and_pod_has_died(world: World, status: dg.DagsterRunS
     assert (code, words in message) == (ReasonCode.RUN_DIED, True), message
 
 
+@pytest.mark.parametrize(("has_started", "words"), [(True, "is gone"), (False, "was never made")])
+def test_a_run_that_is_being_cancelled_is_told_by_whether_it_had_started(
+    world: World, has_started: bool, words: str
+) -> None:
+    run = world.run(status=dg.DagsterRunStatus.STARTING)
+    if has_started:
+        world.instance.report_dagster_event(
+            dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, run.job_name), run.run_id
+        )
+    world.instance.report_run_canceling(run)
+    cancelled = world.instance.get_run_by_id(run.run_id)
+    assert cancelled is not None
+    assert cancelled.status is dg.DagsterRunStatus.CANCELING
+    world.launcher.get_run_worker_debug_info(cancelled)
+    code, message = world.told(run)
+    assert (code, words in message) == (ReasonCode.RUN_DIED, True), message
+
+
 def test_why_the_cluster_took_a_pod_away_is_known_when_the_pod_is_gone(world: World) -> None:
     lost = Pod("run-1", "Running", "compute:9", node="n-7", disruption="DeletionByTaintManager")
     run = world.job(lost)
