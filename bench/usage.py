@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -55,25 +54,21 @@ class Meter:
     def _read(self) -> dict[str, float]:
         pids = {name: self._stack.processes(name) for name in self._names}
         pids |= {name: [pid] for name, pid in self._others.items()}
-        return {name: sum(map(_used, _family(found))) for name, found in pids.items()}
+        return {name: _used(found) for name, found in pids.items()}
 
 
-def _family(pids: Collection[int]) -> set[int]:
-    """Return them with all their descendants: PostgreSQL's are sessions of their own, one for each connection."""
-    found = set(pids)
-    for pid in pids:
-        with suppress(psutil.NoSuchProcess):
-            found.update(child.pid for child in psutil.Process(pid).children(recursive=True))
-    return found
-
-
-def _used(pid: int) -> float:
-    try:
-        times = psutil.Process(pid).cpu_times()
-    except psutil.NoSuchProcess:
-        return 0.0
-    # A parent is charged with its children once they have ended: PostgreSQL's connections, Dagster's run workers.
-    return float(times.user + times.system + times.children_user + times.children_system)
+def _used(pids: Collection[int]) -> float:
+    """Return what they and all their descendants have used, in seconds; PostgreSQL has one for each connection."""
+    # A parent is charged with a child once that has ended. Parents come first: whoever ends between the two readings is
+    # missed, and all is read again.
+    while True:
+        try:
+            roots = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
+            family = {each.pid: each for root in roots for each in (root, *root.children(recursive=True))}
+            times = [each.cpu_times() for each in family.values()]
+        except psutil.NoSuchProcess:
+            continue
+        return float(sum(each.user + each.system + each.children_user + each.children_system for each in times))
 
 
 def _machine() -> float:
