@@ -148,8 +148,8 @@ _ALL = (
         "process_ended",
         409,
         "The process has ended",
-        "It came to another end before it could be cancelled.",
-        "Its state is in 'state'; a failed, cancelled or expired process can be retried.",
+        "It came to another end, or that end was decided, before it could be cancelled.",
+        "Its state is in 'state'; once it is failed, cancelled or expired it can be retried.",
     ),
     Problem(
         "no_callback",

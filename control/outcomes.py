@@ -103,13 +103,16 @@ async def end_process(
     actor: str,
     *,
     settings: ControlSettings,
-) -> None:
+) -> bool:
     """End a process as failed, cancelled or expired whatever its attempt: at once if that is safe, else when it is.
 
-    The first decision stays; a commit that appears before it takes effect wins. Never raises LakeError.
+    The first decision stays; returns whether it is this one. A commit that appears before it takes effect wins. Never
+    raises LakeError.
     """
-    if await decide_end(db, process_id, state, reason, actor):
+    is_decided = await decide_end(db, process_id, state, reason, actor)
+    if is_decided:
         await _finish_now(db, lake, process_id, settings)
+    return is_decided
 
 
 async def decide_end(db: Database, process_id: UUID, state: State, reason: Reason | None, actor: str) -> bool:

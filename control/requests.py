@@ -1,5 +1,6 @@
 """What a tenant asks of a process that exists: to end it, and to do an ended one again."""
 
+from collections.abc import Collection
 from uuid import UUID
 
 from contracts.messages import ProcessRequest
@@ -9,6 +10,7 @@ from control.accepting.accept import Answer, accept
 from control.accepting.inputs import InputCheck
 from control.accepting.submission import Submission
 from control.outcomes import end_process
+from control.rules.endings import decided_end
 from control.snapshots import CommitReader
 from control.tenancy.keys import Caller
 from control.tenancy.ownership import own_process
@@ -23,16 +25,26 @@ async def cancel(db: Database, lake: CommitReader, settings: ControlSettings, ca
     """End a process that has not ended: at once, or as soon as no commit of it can appear any more.
 
     A commit that is there, or appears until then, wins: the process has succeeded. Cancelling again changes nothing.
-    Raises ProblemError: not_found, process_ended.
+    Raises ProblemError: not_found, and process_ended when another end came or was decided first.
+    """
+    if await _is_decided(db, caller, process_id, {State.CANCELLED}):
+        return
+    is_ours = await end_process(db, lake, process_id, State.CANCELLED, None, caller.actor, settings=settings)
+    # It may have come to another end since it was read, and somebody else's commit may have overruled ours.
+    await _is_decided(db, caller, process_id, {State.CANCELLED, State.SUCCEEDED} if is_ours else {State.CANCELLED})
+
+
+async def _is_decided(db: Database, caller: Caller, process_id: UUID, wanted: Collection[State]) -> bool:
+    """Return whether it is decided how the process ends.
+
+    Raises ProblemError: not_found, and process_ended when it is decided but not ``wanted``.
     """
     async with db.reading() as conn:
         row = await own_process(conn, caller.tenant, process_id)
-    state = State(row["state"])
-    if state is State.CANCELLED:
-        return
-    if state.is_terminal:
-        raise ProblemError("process_ended", f"the process is {state.value}", state=state.value)
-    await end_process(db, lake, process_id, State.CANCELLED, None, caller.actor, settings=settings)
+    end = decided_end(row)
+    if end is not None and end not in wanted:
+        raise ProblemError("process_ended", f"the process ends as {end.value}", state=row["state"])
+    return end is not None
 
 
 async def retry(

@@ -47,8 +47,8 @@ _CHILDREN = (process_events, launches, deliveries, subscribers, outbox)
 class LaunchedRuns(Protocol):
     """``resources.dagster.runs.DagsterRuns`` is one."""
 
-    async def runs_of_launches(self, launch_ids: Collection[UUID]) -> dict[UUID, RunStatus]:
-        """Return the runs of those launches that have one. Raises DagsterRunsUnavailableError."""
+    async def all_runs_of_launches(self, launch_ids: Collection[UUID]) -> dict[UUID, list[RunStatus]]:
+        """Return every run of those launches that have one. Raises DagsterRunsUnavailableError."""
         ...
 
 
@@ -160,33 +160,35 @@ async def _forget_runs(
 ) -> list[UUID]:
     """Return those of ``process_ids`` whose runs, of every attempt, are gone from Dagster or were never there.
 
-    ``members``: launch → its processes.
+    ``members``: launch → its processes. An operator may have run a launch again: while one of its runs is alive, all
+    of them stay.
     """
     if runs is None:
         return list(process_ids)
     try:
-        found = await runs.runs_of_launches(list(members)) if members else {}
+        found = await runs.all_runs_of_launches(list(members)) if members else {}
     except DagsterRunsUnavailableError:
         return []  # the reader has raised the alert
     kept: set[UUID] = set()
     is_away = False
-    for launch_id, run in found.items():
+    for launch_id, launched in found.items():
         rows = members[launch_id]
-        if is_away or run.status in _ALIVE:
+        if is_away or any(run.status in _ALIVE for run in launched):
             kept.update(row["id"] for row in rows)
             continue
         try:
-            await _forget(rows, run, deleter)
+            await _forget(rows, launched, deleter)
         except DagsterGraphQLError as error:
-            log.warning("retention.run_kept", run_id=run.run_id, error=str(error))
+            log.warning("retention.runs_kept", launch_id=str(launch_id), error=str(error))
             kept.update(row["id"] for row in rows)
             is_away = not isinstance(error, DagsterRefusedError)  # who does not answer is not asked for the others
     return [process_id for process_id in process_ids if process_id not in kept]
 
 
-async def _forget(rows: Sequence[RowMapping], run: RunStatus, deleter: RunDeleter) -> None:
+async def _forget(rows: Sequence[RowMapping], launched: Sequence[RunStatus], deleter: RunDeleter) -> None:
     for row in rows:
         if row["state"] == State.SUCCEEDED:
             description = f"Published by run {row['run_id']}, which is no longer kept."
             await deleter.report_materialization(row["dataset"], partition_key(row), description)
-    await deleter.delete_run(run.run_id)
+    for run in launched:
+        await deleter.delete_run(run.run_id)

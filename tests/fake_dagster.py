@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from contracts.messages import RunStatus
-from resources.dagster.graphql import DagsterGraphQLError
+from resources.dagster.graphql import DagsterGraphQLError, DagsterRefusedError
 from resources.dagster.runs import OVER, DagsterRunsUnavailableError, RunState
 
 _DEAD = {RunState.FAILURE, RunState.CANCELED}
@@ -32,9 +32,15 @@ class FakeRuns:
         return list(self._runs)
 
     async def runs_of_launches(self, launch_ids: Collection[UUID]) -> dict[UUID, RunStatus]:
+        return {launch: runs[-1] for launch, runs in (await self.all_runs_of_launches(launch_ids)).items()}
+
+    async def all_runs_of_launches(self, launch_ids: Collection[UUID]) -> dict[UUID, list[RunStatus]]:
         self._answer()
-        asked = [(launch, run) for (launch, _), run in self._runs.items() if launch in launch_ids]
-        return dict(sorted(asked, key=lambda found: found[1].status != RunState.NOT_STARTED))  # the last one counts
+        found: dict[UUID, list[RunStatus]] = {}
+        for (launch, _), run in sorted(self._runs.items(), key=lambda item: item[1].status != RunState.NOT_STARTED):
+            if launch in launch_ids:
+                found.setdefault(launch, []).append(run)
+        return found
 
     async def runs_of_ids(self, run_ids: Collection[str]) -> dict[str, RunStatus]:
         self._answer()
@@ -68,6 +74,8 @@ class FakeGraphQL:
     async def delete_run(self, run_id: str) -> None:
         if self.is_away:
             raise DagsterGraphQLError("away")
+        if run_id in self.deleted:
+            raise DagsterRefusedError(f"run {run_id}: not found")
         self.deleted.append(run_id)
 
     async def terminate(self, run_id: str) -> None:

@@ -61,9 +61,17 @@ def backoff(attempt: int, reason: Reason) -> timedelta:
     return timedelta(seconds=steps[min(attempt, len(steps)) - 1])
 
 
+def decided_end(row: Row) -> State | None:
+    """Return how the process ``row`` has ended, or will unless a commit appears; None while that is open."""
+    state = State(row["state"])
+    if state.is_terminal:
+        return state
+    return None if row["ending"] is None else State(row["ending"]["state"])
+
+
 def is_open(row: Row | None) -> bool:
     """Whether it is still to be decided how the process ends."""
-    return row is not None and not State(row["state"]).is_terminal and row["ending"] is None
+    return row is not None and decided_end(row) is None
 
 
 def is_due(row: Row | None, now: datetime, settings: ControlSettings) -> bool:

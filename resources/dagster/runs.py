@@ -32,12 +32,12 @@ _CONTRACT = (
     text("SELECT run_id, status, create_timestamp, start_time::float8, end_time::float8 FROM runs LIMIT 0"),
     text("SELECT run_id, key, value FROM run_tags LIMIT 0"),
 )
-# A run that has left NOT_STARTED is preferred, then the newest: an operator may have run a launch again.
+# The last one counts: a run that has left NOT_STARTED, then the newest. An operator may have run a launch again.
 _OF_LAUNCHES = text("""
-    SELECT DISTINCT ON (tag.value) tag.value AS launch_id, run.run_id, run.status, run.start_time, run.end_time
+    SELECT tag.value AS launch_id, run.run_id, run.status, run.start_time, run.end_time
     FROM run_tags AS tag JOIN runs AS run ON run.run_id = tag.run_id
     WHERE tag.key = :key AND tag.value IN :values
-    ORDER BY tag.value, (run.status = 'NOT_STARTED'), run.create_timestamp DESC
+    ORDER BY (run.status = 'NOT_STARTED') DESC, run.create_timestamp
 """).bindparams(bindparam("values", expanding=True))
 _OF_IDS = text("""
     SELECT tag.value AS launch_id, run.run_id, run.status, run.start_time, run.end_time
@@ -97,11 +97,21 @@ class DagsterRuns:
         return (await self.runs_of_launches([launch_id])).get(launch_id)
 
     async def runs_of_launches(self, launch_ids: Collection[UUID]) -> dict[UUID, RunStatus]:
-        """Return the runs of those launches that have one. Raises DagsterRunsUnavailableError."""
+        """Return the run that counts of those launches that have one. Raises DagsterRunsUnavailableError."""
+        return {launch_id: runs[-1] for launch_id, runs in (await self.all_runs_of_launches(launch_ids)).items()}
+
+    async def all_runs_of_launches(self, launch_ids: Collection[UUID]) -> dict[UUID, list[RunStatus]]:
+        """Return every run of those launches that have one, last the one that counts.
+
+        Raises DagsterRunsUnavailableError.
+        """
         if not launch_ids:
             return {}
         values = [str(launch_id) for launch_id in launch_ids]
-        return dict(self._statuses(await self._read(_OF_LAUNCHES, key=LAUNCH_TAG, values=values)))
+        found: dict[UUID, list[RunStatus]] = {}
+        for launch_id, run in self._statuses(await self._read(_OF_LAUNCHES, key=LAUNCH_TAG, values=values)):
+            found.setdefault(launch_id, []).append(run)
+        return found
 
     async def runs_of_ids(self, run_ids: Collection[str]) -> dict[str, RunStatus]:
         """Return those runs of launches that Dagster knows. Raises DagsterRunsUnavailableError."""

@@ -8,13 +8,24 @@ from uuid import uuid4
 import dagster as dg
 import httpx
 import pytest
+from dagster._core.storage.partition_status_cache import AssetPartitionStatus
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import EmptyWorkspaceTarget
 from dagster_webserver.webserver import DagsterWebserver
 
+from assets.partitions import PARTITIONS, add_keys, partition_key
 from resources.dagster.graphql import DagsterGraphQL, DagsterGraphQLError
 
 pytestmark = pytest.mark.anyio
+DELAYS = dg.AssetKey("daily_delays")
+KEY = str(partition_key("UA", "2013-01"))
+
+
+@dg.asset(key=DELAYS, partitions_def=PARTITIONS)
+def delays() -> None: ...
+
+
+DELAYS_JOB = dg.Definitions(assets=[delays], jobs=[dg.define_asset_job("delays", [delays])]).resolve_job_def("delays")
 
 
 @pytest.fixture(scope="module")
@@ -96,12 +107,22 @@ async def test_a_run_that_does_not_exist_is_an_error(instance: dg.DagsterInstanc
             await dagster.terminate(str(uuid4()))
 
 
-async def test_a_forgotten_run_leaves_its_partition_materialized(instance: dg.DagsterInstance) -> None:
-    run = instance.create_run_for_job(dg.GraphDefinition("x").to_job(), status=dg.DagsterRunStatus.SUCCESS)
+@pytest.fixture
+def run_id(instance: dg.DagsterInstance) -> str:
+    """A run that has materialized one partition."""
+    add_keys(instance, "UA", "2013-01")
+    return DELAYS_JOB.execute_in_process(instance=instance, partition_key=KEY).run_id
+
+
+async def test_a_forgotten_run_leaves_its_partition_materialized(instance: dg.DagsterInstance, run_id: str) -> None:
+    assert instance.get_materialized_partitions(DELAYS) == {KEY}
     async with webserver(instance, read_only=False) as dagster:
-        await dagster.report_materialization("daily_delays", "2013-01|UA", "no longer kept")
-        await dagster.delete_run(run.run_id)
-        assert instance.get_run_by_id(run.run_id) is None
-        with pytest.raises(DagsterGraphQLError, match=run.run_id):
-            await dagster.delete_run(run.run_id)
-    assert instance.get_latest_materialization_event(dg.AssetKey("daily_delays")) is not None
+        await dagster.report_materialization("daily_delays", KEY, "no longer kept")
+        await dagster.delete_run(run_id)
+        assert instance.get_run_by_id(run_id) is None
+        with pytest.raises(DagsterGraphQLError, match=run_id):
+            await dagster.delete_run(run_id)
+    assert instance.get_materialized_partitions(DELAYS) == {KEY}
+    # What the pages of an asset show is computed from the same events, another way.
+    shown = instance.get_status_by_partition(DELAYS, [KEY], PARTITIONS)
+    assert shown == {KEY: AssetPartitionStatus.MATERIALIZED}

@@ -138,6 +138,17 @@ async def test_of_a_launchs_runs_the_newest_that_has_begun_counts(world: World) 
     assert (await of_launch(world, launch_id)).run_id == newest
 
 
+async def test_all_runs_of_a_launch_are_read_last_the_one_that_counts(world: World) -> None:
+    repeated, once = uuid4(), uuid4()
+    dead = world.add(repeated, RunState.FAILURE)
+    newest = world.add(repeated, RunState.SUCCESS)
+    waiting = world.add(repeated, RunState.NOT_STARTED)
+    expected = {repeated: [waiting, dead, newest], once: [world.add(once, RunState.STARTED)]}
+    found = await world.runs.all_runs_of_launches([repeated, once, uuid4()])
+    assert {launch_id: [run.run_id for run in runs] for launch_id, runs in found.items()} == expected
+    assert await world.runs.all_runs_of_launches([]) == {}
+
+
 async def test_a_run_is_found_by_its_own_id(world: World) -> None:
     launch_id = uuid4()
     dead, alive = world.add(launch_id, RunState.FAILURE), world.add(launch_id, RunState.STARTED)
@@ -167,6 +178,8 @@ async def test_a_storage_that_is_away_is_said_to_be(world: World) -> None:
     world.take_away()
     with pytest.raises(DagsterRunsUnavailableError):
         await world.runs.runs_of_launches([launch_id])
+    with pytest.raises(DagsterRunsUnavailableError):
+        await world.runs.all_runs_of_launches([launch_id])
     with pytest.raises(DagsterRunsUnavailableError):
         await world.runs.runs_of_ids([run_id])
     with pytest.raises(DagsterRunsUnavailableError):

@@ -9,11 +9,13 @@ from sqlalchemy import select
 from contracts.callbacks import webhook_id
 from contracts.states import State
 from contracts.tenancy import DEFAULT_TENANT, Scope
-from control.outcomes import finish_pending
+from control.outcomes import decide_end, finish_pending
 from control.tables import deliveries, outbox, process_events, processes, snapshots
 from control.tenancy import keys
+from control.transitions import lock, move
 from tests.integration.control_plane import ControlPlane
 from tests.integration.memory_lake import place
+from tests.integration.waiting import until_waiting
 
 pytestmark = pytest.mark.anyio
 HOOK = "https://example.com/hook"
@@ -60,6 +62,44 @@ async def test_a_commit_that_nobody_told_of_wins_over_a_cancel(plane: ControlPla
     process_id = await plane.running()
     plane.lake.commit(place(), process_id)
     assert (await plane.cancel(process_id)).json()["state"] == "succeeded"
+
+
+async def test_a_commit_of_somebody_else_is_another_end(plane: ControlPlane) -> None:
+    process_id = await plane.running()
+    plane.lake.commit(place(), None)
+    refused = await plane.cancel(process_id)
+    assert (refused.status_code, refused.json()["code"], refused.json()["state"]) == (409, "process_ended", "failed")
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.EXPIRED, State.SUCCEEDED])
+async def test_an_end_that_came_while_a_cancel_waited_is_told(plane: ControlPlane, state: State) -> None:
+    process_id = await plane.running()
+    async with plane.db.transaction() as rival:
+        await lock(rival, process_id)
+        cancel = asyncio.create_task(plane.cancel(process_id))
+        await until_waiting(plane.db, 1)  # it has read that the process is running
+        await move(rival, process_id, state, actor="rival")
+    refused = await cancel
+    assert (refused.status_code, refused.json()["code"], refused.json()["state"]) == (409, "process_ended", state)
+    assert (await plane.process(process_id))["state"] == state
+
+
+@pytest.mark.parametrize(("first", "status"), [(State.FAILED, 409), (State.CANCELLED, 200)])
+async def test_the_end_that_was_decided_while_a_cancel_waited_counts(
+    plane: ControlPlane, first: State, status: int
+) -> None:
+    process_id = await plane.running()
+    assert (await plane.committing(process_id)).status_code == 200  # no end may be written yet
+    async with plane.db.transaction() as rival:
+        await lock(rival, process_id)
+        decision = asyncio.create_task(decide_end(plane.db, process_id, first, None, "rival"))
+        await until_waiting(plane.db, 1)
+        cancel = asyncio.create_task(plane.cancel(process_id))
+        await until_waiting(plane.db, 2)
+    assert await decision
+    for answer in (await cancel, await plane.cancel(process_id)):
+        assert (answer.status_code, answer.json().get("code")) == (status, "process_ended" if status == 409 else None)
+        assert answer.json()["state"] == "running"
 
 
 async def test_without_the_lake_a_cancel_is_decided_and_carried_out_later(plane: ControlPlane) -> None:

@@ -1,53 +1,23 @@
 """What is old goes, in small batches, and nothing else."""
 
 from datetime import timedelta
-from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, insert, select
 
 from contracts.states import State
 from control import retention
 from control.log.tables import dead_letters
-from control.retention import PROCESSES_AT_ONCE, Pruner
+from control.retention import PROCESSES_AT_ONCE
 from control.tables import deliveries, idempotency_keys, launches, process_events, processes, snapshots, subscribers
-from control.transitions import move
 from resources.dagster.runs import RunState
 from resources.database import Database
 from resources.settings import ControlSettings
-from tests.fake_dagster import FakeGraphQL, FakeRuns
+from tests.integration.retention_rig import OLD, Rig
 from tests.integration.worker_rows import add_launch, add_process, all_processes, set_columns
 
 pytestmark = pytest.mark.anyio
-OLD = timedelta(days=91)
-
-
-class Rig:
-    """A database with a past, and a Dagster that remembers it."""
-
-    def __init__(self, db: Database, settings: ControlSettings) -> None:
-        self.db, self.settings = db, settings
-        self.runs, self.dagster = FakeRuns(), FakeGraphQL()
-        self.pruner = Pruner(db, settings, self.runs, self.dagster)
-
-    async def ended(self, state: State = State.FAILED, *, age: timedelta = OLD, **columns: Any) -> UUID:
-        """Add a process that ended so long ago."""
-        process_id = await add_process(self.db, **columns)
-        async with self.db.transaction() as conn:
-            await move(conn, process_id, state, actor="test")
-        await set_columns(self.db, process_id, finished_at=func.now() - age)
-        return process_id
-
-    async def prune(self) -> int:
-        return await self.pruner.step()
-
-    async def ids(self) -> set[UUID]:
-        return {row["id"] for row in await all_processes(self.db)}
-
-    async def count(self, table: Any) -> int:
-        async with self.db.transaction() as conn:
-            return int((await conn.execute(select(func.count()).select_from(table))).scalar_one())
 
 
 @pytest.fixture
@@ -57,8 +27,8 @@ def rig(db: Database, settings: ControlSettings) -> Rig:
 
 async def test_an_old_process_goes_with_all_that_is_its_own(rig: Rig) -> None:
     old = await rig.ended(callback_url="https://example.com/hook")
+    await rig.callbacks("delivered")
     async with rig.db.transaction() as conn:
-        await conn.execute(update(deliveries).values(state="delivered"))
         await conn.execute(insert(subscribers).values(process_id=old, url="https://example.com/other"))
     recent = await rig.ended(age=timedelta(days=89))
     waiting = await add_process(rig.db)
@@ -96,13 +66,26 @@ async def test_dagster_knows_the_snapshot_before_its_runs_are_forgotten(rig: Rig
 
 
 async def test_nothing_goes_while_dagster_cannot_be_read_or_a_run_lives(rig: Rig) -> None:
-    process_id = await add_process(rig.db)
-    rig.runs.add(await add_launch(rig.db, process_id), RunState.STARTED, "run-1")
-    await set_columns(rig.db, process_id, state=State.CANCELLED.value, finished_at=func.now() - OLD)
+    process_id = await rig.ran(RunState.STARTED, "run-1")
     assert await rig.prune() == 0
     rig.runs.is_away = True
     assert await rig.prune() == 0
     assert (await rig.ids(), rig.dagster.deleted) == ({process_id}, [])
+
+
+async def test_a_launch_that_was_run_again_waits_for_all_its_runs_and_takes_them_along(rig: Rig) -> None:
+    process_id = await add_process(rig.db)
+    launch_id = await add_launch(rig.db, process_id)
+    rig.runs.add(launch_id, RunState.STARTED, "run-1")
+    rig.runs.add(launch_id, RunState.SUCCESS, "run-2")  # by an operator
+    rig.runs.add(launch_id, RunState.NOT_STARTED, "run-3")
+    await set_columns(rig.db, process_id, state=State.SUCCEEDED.value, finished_at=func.now() - OLD, run_id="run-2")
+    assert await rig.prune() == 0
+    assert (await rig.ids(), rig.dagster.deleted) == ({process_id}, [])
+    rig.runs.add(launch_id, RunState.FAILURE, "run-1")
+    assert await rig.prune() == 1
+    assert (await rig.ids(), sorted(rig.dagster.deleted)) == (set(), ["run-1", "run-2", "run-3"])
+    assert len(rig.dagster.told) == 1
 
 
 async def test_a_run_goes_when_all_that_it_computed_has_ended_long_ago(rig: Rig) -> None:
@@ -136,9 +119,7 @@ async def test_keys_and_dead_letters_go_by_their_own_age(rig: Rig) -> None:
     assert (await rig.count(idempotency_keys), await rig.count(dead_letters)) == (1, 3)
 
 
-async def test_much_goes_in_small_batches_and_two_at_once_do_not_meet(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_much_goes_in_small_batches(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "PROCESSES_AT_ONCE", 3)
     for _ in range(8):
         await rig.ended()
@@ -148,13 +129,9 @@ async def test_much_goes_in_small_batches_and_two_at_once_do_not_meet(
 
 async def test_what_cannot_go_does_not_keep_the_others(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "PROCESSES_AT_ONCE", 2)
-    for _ in range(3):
-        process_id = await add_process(rig.db)
-        rig.runs.add(await add_launch(rig.db, process_id), RunState.STARTED, f"run-{process_id}")
-        await set_columns(rig.db, process_id, state=State.FAILED.value, finished_at=func.now() - 2 * OLD)
-    never = await add_process(rig.db)
-    rig.runs.add(await add_launch(rig.db, never), RunState.NOT_STARTED, "run-never")
-    await set_columns(rig.db, never, state=State.FAILED.value, finished_at=func.now() - OLD)
+    for number in range(3):
+        await rig.ran(RunState.STARTED, f"run-{number}", age=2 * OLD)
+    await rig.ran(RunState.NOT_STARTED, "run-never")
     free = await rig.ended()
     for _ in range(4):
         await rig.prune()
