@@ -12,7 +12,8 @@ from resources.database import Database
 CROWD, SMALL = "crowd", "small"
 """One in ten processes is a second tenant's; a third one has nothing of its own, and reads what is shared."""
 RARE_ACTION, RARE_VERSION, RARE_ENTITY = "rare_action", "v0", "site-1"
-BACKFILLS = 20
+BACKFILLS, UNFINISHED = 20, 4
+"""Half of the processes are a backfill's; of some nobody has counted yet how its processes ended."""
 HEAVY = 5
 """One in so many processes has parameters of 32 KiB."""
 
@@ -34,7 +35,7 @@ _STEPS = (
     f"""
     INSERT INTO backfills (id, tenant_id, request, request_hash, state, entities, looked_at, created_at)
     SELECT {_ID.format(n="n")}, '{DEFAULT_TENANT}', '{{"action": "action_0", "data_version": "v1"}}', repeat('0', 64),
-           'expanded', 25000, 25000, now() - n * interval '1 day'
+           CASE WHEN n < {UNFINISHED} THEN 'paused' ELSE 'expanded' END, 25000, 25000, now() - n * interval '1 day'
     FROM generate_series(0, :backfills - 1) n
     """,
     f"""

@@ -13,7 +13,19 @@ from typing import Any
 import httpx
 
 from api.app import create_app
-from bench.filling import CROWD, HEAVY, RARE_ACTION, RARE_ENTITY, RARE_VERSION, SMALL, Filled, add_backlog, fill
+from bench.filling import (
+    BACKFILLS,
+    CROWD,
+    HEAVY,
+    RARE_ACTION,
+    RARE_ENTITY,
+    RARE_VERSION,
+    SMALL,
+    UNFINISHED,
+    Filled,
+    add_backlog,
+    fill,
+)
 from bench.plans import execution_ms, explain, sent_statements
 from bench.postgres import Postgres
 from bench.report import SHORT, Report
@@ -35,7 +47,8 @@ def main() -> int:
     count = 5_000 if SHORT in sys.argv else COUNT
     method = (
         f"{count:,} ended processes with launches, events and snapshots of three tenants, one in {HEAVY} with "
-        "parameters of 32 KiB; lists through the live API "
+        f"parameters of 32 KiB, half of them of {BACKFILLS} backfills, {UNFINISHED} of which have not ended; lists "
+        "through the live API "
         f"on one warm connection, the median of {_TIMES}; passes of the worker with nothing under way, beside those "
         f"over {FEW:,} ended processes, and the reconciler's with {BACKLOG:,} more that wait for their release; every "
         "plan is printed"
