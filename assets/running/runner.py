@@ -152,7 +152,7 @@ class _Run:
 
     def _audit(self, spark: "SparkSession", inputs: Mapping[str, Input], params: BaseModel) -> Commit:
         task, lake, schema = self._task, self._tools.lake, self._task.action.schema
-        footers = finished_files(lake, self._folder)
+        footers = finished_files(lake, task.coordinate, self._token)
         files = data_files(footers, self._folder, schema)
         frame = read_files(spark, schema, [lake.spark_url(footer.key) for footer in footers])
         written = Written(schema, footers, scan_of(frame))
