@@ -70,15 +70,15 @@ def main(arguments: list[str]) -> int:
         f"without the control plane's permit, an HTTP call. Medians of {rounds} rounds",
     )
     with bench_store() as settings:
-        folder = _leave_files(S3Lake(settings, settings.lake_bucket), count)
+        token = _leave_files(S3Lake(settings, settings.lake_bucket), count)
         read, committed = [], []
         for number in range(rounds):
             lake = CountedLake(settings, settings.lake_bucket)
             began = time.monotonic()
-            footers = finished_files(lake, folder)
+            footers = finished_files(lake, PLACE, token)
             read.append(time.monotonic() - began)
             began = time.monotonic()
-            _commit(lake, folder, footers, f"v{number}")
+            _commit(lake, token, footers, f"v{number}")
             committed.append(time.monotonic() - began)
     report.add("commit", median(committed), "s", MOST_SECONDS)
     report.add("commit_max", max(committed), "s")
@@ -90,8 +90,9 @@ def main(arguments: list[str]) -> int:
 
 
 def _leave_files(lake: Lake, count: int) -> str:
-    """Store the files and the committer's marker; return their folder."""
-    folder = token_prefix(PLACE, new_token(str(uuid4()), 1))
+    """Store the files and the committer's marker; return their token."""
+    token = new_token(str(uuid4()), 1)
+    folder = token_prefix(PLACE, token)
     schema = arrow_schema(ACTION.schema)
     columns = [pa.array([1]).cast(pa.string() if field.type == "string" else pa.int32()) for field in schema]
     table = pa.table([column.cast(field.type) for column, field in zip(columns, schema, strict=True)], schema)
@@ -102,14 +103,14 @@ def _leave_files(lake: Lake, count: int) -> str:
         lake.put(key, file.getvalue())
     marker = {"committer": "magic", "success": True, "filenames": [f"/{key}" for key in keys[:_NAMED]]}
     lake.put(f"{folder}_SUCCESS", json.dumps(marker).encode())
-    return folder
+    return token
 
 
-def _commit(lake: Lake, folder: str, footers: list[Footer], version: str) -> None:
-    files = data_files(footers, folder, ACTION.schema)
+def _commit(lake: Lake, token: str, footers: list[Footer], version: str) -> None:
+    files = data_files(footers, token_prefix(PLACE, token), ACTION.schema)
     checks = measure(ACTION.checks, Written(ACTION.schema, footers, _no_scan), lambda _: 0)
     provenance = Provenance(
-        token=folder.rstrip("/").rpartition("/")[2],
+        token=token,
         run_id=str(uuid4()),
         process_id=uuid4(),
         attempt=1,

@@ -135,6 +135,14 @@ def is_known_key(key: str) -> bool:
     return name in {"", _SUCCESS_NAME} or name.startswith(_WORK_FOLDER) or DATA_FILE.fullmatch(name) is not None
 
 
+def is_stray_key(key: str) -> bool:
+    """Return whether an object at ``key``, below a coordinate, has no place there.
+
+    What lies in a token folder is that execution's own; a key that ends in a slash marks a folder, and holds nothing.
+    """
+    return not (key.endswith("/") or committed_at_key(key) or token_at_key(key))
+
+
 def landing_prefix(coordinate: Coordinate) -> str:
     """Return the folder, in the landing bucket, that raw files for one coordinate are delivered to."""
     return dataset_prefix(coordinate)

@@ -1,5 +1,5 @@
-"""From what Spark wrote to a commit: the token folder is exactly what the magic committer finished, and every footer
-agrees with the declared schema.
+"""From what Spark wrote to a commit: the token folder is exactly what the magic committer finished, nothing lies beside
+it that the action wrote by itself, and every footer agrees with the declared schema.
 
 Nothing here decides success: the conditional PUT of the commit does (``publication.py``).
 """
@@ -7,24 +7,40 @@ Nothing here decides success: the conditional PUT of the commit does (``publicat
 from collections.abc import Sequence
 from typing import Any
 
-from assets.errors import CommitterError
+from assets.errors import ActionContractError, CommitterError
 from assets.tables.footers import Footer, read_footers
 from assets.tables.schema import Schema
 from contracts.commit import DataFile
-from contracts.storage import DATA_FILE, MAX_FILES, CorruptSnapshotError, success_name
+from contracts.identity import Coordinate
+from contracts.storage import (
+    DATA_FILE,
+    MAX_FILES,
+    CorruptSnapshotError,
+    dataset_prefix,
+    is_stray_key,
+    log_prefix,
+    success_name,
+    token_prefix,
+)
 from contracts.strict_json import MalformedJsonError, loads
-from resources.lake.store import Lake, ObjectInfo
+from resources.lake.store import Lake, LakeError, ObjectInfo
 
+_TOLD_AT_MOST = 5  # keys may be long, and the rest of a folder is alike
 _NAMED_AT_MOST = 100  # Hadoop cuts the list of file names in _SUCCESS there
 
 
-def finished_files(lake: Lake, folder: str) -> list[Footer]:
-    """Return the footers of all data files below ``folder`` (ends in a slash).
+def finished_files(lake: Lake, coordinate: Coordinate, token: str) -> list[Footer]:
+    """Return the footers of all data files of the execution ``token``.
 
-    Raises CommitterError when the folder is not exactly what one finished job of the magic committer left.
+    Raises CommitterError when its folder is not exactly what one finished job of the magic committer left, and
+    ActionContractError, once they are removed, when there are files at the coordinate that have no place there.
     """
+    folder = token_prefix(coordinate, token)
     success = _success_marker(lake, folder)
-    found = [entry for entry in lake.list(folder) if entry.key not in {folder, success_name(folder)}]
+    listed = list(lake.list(dataset_prefix(coordinate)))
+    _refuse_strays(lake, coordinate, [entry.key for entry in listed])
+    in_folder = (entry for entry in listed if entry.key.startswith(folder))
+    found = [entry for entry in in_folder if entry.key not in {folder, success_name(folder)}]
     _compare(found, success, folder)
     try:
         return read_footers(lake, found)
@@ -49,6 +65,26 @@ def data_files(footers: Sequence[Footer], folder: str, schema: Schema) -> list[D
         )
         for footer in footers
     ]
+
+
+def _refuse_strays(lake: Lake, coordinate: Coordinate, keys: list[str]) -> None:
+    strays = [key for key in keys if is_stray_key(key)]
+    if not strays:
+        return
+    # Whatever lies in the log makes or breaks a table, perhaps one that is not ours.
+    removable = [key for key in strays if not key.startswith(log_prefix(coordinate))]
+    markers = [key for key in keys if key.endswith("/") and key != dataset_prefix(coordinate)]
+    emptied = [marker for marker in markers if any(key.startswith(marker) for key in removable)]
+    try:
+        lake.delete([*removable, *emptied])
+        told = "removed" if removable == strays else "removed, but for those in the log, which people have to judge"
+    except LakeError as error:  # the reason is the action's, whether its files can be removed or not
+        told = f"which this run could not remove ({error})"
+    named = ", ".join(strays[:_TOLD_AT_MOST]) + (", …" if len(strays) > _TOLD_AT_MOST else "")
+    raise ActionContractError(
+        f"an attempt has written beside its result; let the action return what it computes, and write nothing. "
+        f"Files: {len(strays)}, {told}: {named}"
+    )
 
 
 def _success_marker(lake: Lake, folder: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ goes wrong is told to the control plane with its reason and raised again, so tha
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -25,8 +25,8 @@ from assets.snapshots.reader import Snapshot, find_snapshot, read_files, refuse_
 from contracts.commit import Commit, Provenance
 from contracts.identity import Coordinate, new_token
 from contracts.messages import Profile
-from contracts.reasons import Reason
-from contracts.reports import Event, Member, Report
+from contracts.reasons import Reason, ReasonCode
+from contracts.reports import MAX_RUN_SECONDS, Event, Member, Report
 from contracts.sources import SourceParams
 from contracts.storage import CorruptSnapshotError, token_prefix
 from resources.control_plane import AttemptSupersededError, ControlPlaneError
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Published", "Sessions", "Task", "Tools", "run_member", "run_operator"]
 
 _log = structlog.get_logger()
+_BEGAN_BEFORE_SECONDS = 60  # Dagster's limit counts from before our first stage
 
 
 def run_member(member: Member, *, run_id: str, action: Action, tools: Tools) -> Published:
@@ -91,14 +92,21 @@ class _Run:
 
     def _reason_of(self, error: BaseException) -> Reason:
         sessions = self._tools.sessions
-        # Whoever ends this process from outside interrupts it: only the cluster knows why.
-        told = None if isinstance(error, Exception) else sessions.interruption()
+        # Whoever ends this process from outside interrupts it, and the cluster may know why.
+        told = None if isinstance(error, Exception) else sessions.interruption() or self._time_over()
         return told or reason_for(
             error,
             in_action=self._in_action,
             lost_driver=sessions.lost_driver(),
             lost_executors=sessions.lost_executors(),
         )
+
+    def _time_over(self) -> Reason | None:
+        """Return why this process is being ended when it has worked for as long as a run may."""
+        if self._now() - self._stages["run_started"] < timedelta(seconds=MAX_RUN_SECONDS - _BEGAN_BEFORE_SECONDS):
+            return None
+        told = f"the run was still at work when its time, {MAX_RUN_SECONDS} s, was over"
+        return Reason(code=ReasonCode.RUN_TIMED_OUT, message=f"{told}; ask for a larger resource_profile")
 
     def _earlier(self) -> Published | None:
         """Return the snapshot of this process's own earlier attempt; raise when the coordinate is somebody else's.
@@ -152,7 +160,7 @@ class _Run:
 
     def _audit(self, spark: "SparkSession", inputs: Mapping[str, Input], params: BaseModel) -> Commit:
         task, lake, schema = self._task, self._tools.lake, self._task.action.schema
-        footers = finished_files(lake, self._folder)
+        footers = finished_files(lake, task.coordinate, self._token)
         files = data_files(footers, self._folder, schema)
         frame = read_files(spark, schema, [lake.spark_url(footer.key) for footer in footers])
         written = Written(schema, footers, scan_of(frame))

@@ -20,13 +20,13 @@ REMEMBER_SECONDS = 60.0
 _RUNS = 20
 _MOST = 10_000  # of remembered (tenant, action)
 _newest = (
-    select(processes.c.id)
+    select(processes.c.id, processes.c.entity_id)
     .where(processes.c.tenant_id == bindparam("tenant_id"), processes.c.action == bindparam("action"), SUCCEEDED_SQL)
     .order_by(processes.c.finished_at.desc())
     .limit(_RUNS)
     .subquery()
 )
-_TOLD = select(process_events.c.detail).join(_newest, _newest.c.id == process_events.c.process_id)
+_TOLD = select(_newest.c.entity_id, process_events.c.detail).join(_newest, _newest.c.id == process_events.c.process_id)
 _USED = _TOLD.where(process_events.c.kind == State.SUCCEEDED.value)
 
 
@@ -36,17 +36,22 @@ class History:
     def __init__(self, db: Database, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._db = db
         self._clock = clock
-        self._known: dict[tuple[str, str], tuple[float, tuple[Past, ...]]] = {}
+        self._known: dict[tuple[str, str], tuple[float, tuple[tuple[str, Past], ...]]] = {}
 
-    async def of(self, tenant_id: str, action: str) -> tuple[Past, ...]:
-        """Return what at most 20 runs used, as it was known at most a minute ago."""
+    async def of(self, tenant_id: str, action: str, entity_id: str | None = None) -> tuple[Past, ...]:
+        """Return what at most 20 runs used, as it was known at most a minute ago; of them only those for an entity."""
+        runs = await self._runs(tenant_id, action)
+        return tuple(run for entity, run in runs if entity_id in {None, entity})
+
+    async def _runs(self, tenant_id: str, action: str) -> tuple[tuple[str, Past], ...]:
+        """Return (entity, what it used) of each; one query for all entities, so that most submits need none."""
         now, key = self._clock(), (tenant_id, action)
         until, past = self._known.get(key, (0.0, ()))
         if now < until:
             return past
         async with self._db.reading() as conn:
-            details = (await conn.execute(_USED, {"tenant_id": tenant_id, "action": action})).scalars().all()
-        past = tuple(run for detail in details if (run := past_of(detail)) is not None)
+            rows = (await conn.execute(_USED, {"tenant_id": tenant_id, "action": action})).all()
+        past = tuple((entity, run) for entity, detail in rows if (run := past_of(detail)) is not None)
         if len(self._known) >= _MOST:
             self._known.clear()
         self._known[key] = now + REMEMBER_SECONDS, past

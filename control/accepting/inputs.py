@@ -58,14 +58,16 @@ class InputCheck:
         self._resting_until = 0.0
         self._history = History(db, clock=clock)
 
-    async def evidence(self, tenant: Tenant, action: ActionEntry, inputs: dict[str, Coordinate]) -> Evidence:
-        """Return what is known of a run over ``inputs``. Raises ProblemError (missing_input) like ``require``."""
+    async def evidence(
+        self, tenant: Tenant, action: ActionEntry, entity_id: str, inputs: dict[str, Coordinate]
+    ) -> Evidence:
+        """Return what is known of a run for ``entity_id``. Raises ProblemError (missing_input) like ``require``."""
         sizes = await self.require(inputs)
         known_sizes = [size for size in sizes.values() if size is not None]
-        if not known_sizes:
-            return Evidence(None, list(sizes), action.weight)
         unknown = [name for name, size in sizes.items() if size is None]
-        return Evidence(sum(known_sizes), unknown, action.weight, await self._history.of(tenant.id, action.name))
+        if known_sizes:
+            return Evidence(sum(known_sizes), unknown, action.weight, await self._history.of(tenant.id, action.name))
+        return Evidence(None, unknown, action.weight, await self._history.of(tenant.id, action.name, entity_id))
 
     async def require(self, inputs: dict[str, Coordinate]) -> dict[str, int | None]:
         """Return the bytes of each input, None of one that nobody can tell.

@@ -128,7 +128,7 @@ async def make_plan(
     """
     offered = found.offered
     asked, callback_url = check_alone(offered, settings, tenant, request)
-    evidence = await inputs.evidence(tenant, offered.action, found.inputs)
+    evidence = await inputs.evidence(tenant, offered.action, request.entity_id, found.inputs)
     named = {name: Profile.model_validate(figures) for name, figures in offered.named.items()}
     return Plan(
         tenant=tenant,

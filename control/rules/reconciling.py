@@ -13,6 +13,7 @@ from uuid import UUID
 from contracts.intake import LogPosition
 from contracts.messages import RunStatus
 from contracts.reasons import Reason, ReasonCode
+from contracts.reports import MAX_RUN_SECONDS
 from contracts.states import State
 from control.schema import Row
 from resources.dagster.runs import OVER, RunState
@@ -20,6 +21,9 @@ from resources.dagster.runs import OVER, RunState
 RESEND_SECONDS = (0, 30, 60, 120, 300, 600)
 """Before the first repetition of a lost record, the second, …; the last one repeats. An action that is not deployed
 yet is deferred, which looks the same: it is asked for again with growing patience."""
+NOTICED_WITHIN_SECONDS = 300
+"""How soon run monitoring ends a run whose time is over. A run that ends later, as after a stop of the whole stack, was
+only found dead then, and had not worked for so long."""
 
 
 class Step(StrEnum):
@@ -163,6 +167,9 @@ def died_reason(run: RunStatus) -> Reason:
     """Return the reason of an attempt whose run is over, without a commit and without a report."""
     when = f" at {run.ended_at.isoformat(timespec='seconds')}" if run.ended_at else ""
     message = f"Dagster's run {run.run_id} ended as {run.status}{when} without a commit or a report; see {run.url}"
+    lasted = (run.ended_at - run.started_at).total_seconds() if run.started_at and run.ended_at else 0.0
+    if 0 <= lasted - MAX_RUN_SECONDS < NOTICED_WITHIN_SECONDS:
+        return Reason(code=ReasonCode.RUN_TIMED_OUT, message=f"{message}. Its time, {MAX_RUN_SECONDS} s, was over")
     return Reason(code=ReasonCode.RUN_DIED, message=message)
 
 

@@ -42,6 +42,7 @@ class Evidence:
     weight: float = 1.0
     """The action's: how much heap it wants for a byte of input."""
     past: Sequence[Past] = ()
+    """What earlier runs of the action used: where ``input_bytes`` is None, only those for the same entity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,33 +69,39 @@ def decide(
     figure of ``asked`` is lowered, and none is raised beyond ``limits``.
     """
     need = need_of(evidence)
+    rest = _uncounted(evidence, need)
     if need is None:
-        return _granted(asked, asked.granted, f"{asked.reason}{_uncounted(evidence)}")
+        return _granted(asked, asked.granted, f"{asked.reason}{rest}")
     if need.is_met_by(asked.granted):
-        return _granted(asked, asked.granted, f"{asked.reason}: enough for {need.told}{_uncounted(evidence)}")
+        return _granted(asked, asked.granted, f"{asked.reason}: enough for {need.told}{rest}")
     full = {name: _at_least(asked.granted, each, need) for name, each in named.items()}
     allowed = {name: _within(each, asked.granted, limits) for name, each in full.items()}
     enough = {name: each for name, each in allowed.items() if need.is_met_by(each)}
     order = {name: (size_of(each), name) for name, each in allowed.items()}
     name = min(enough, key=order.__getitem__) if enough else max(allowed, key=order.__getitem__, default=None)
     if name is None or (not enough and size_of(allowed[name]) <= size_of(asked.granted)):
-        why = f"{asked.reason}: nothing larger may be had, although there are {need.told}{_uncounted(evidence)}"
+        why = f"{asked.reason}: nothing larger may be had, although there are {need.told}{rest}"
         return _granted(asked, asked.granted, why)
     cut = ", as far as your tenant's bounds allow," if allowed[name] != full[name] else ""
     short = "" if enough else "; that is not enough, and there is no larger one"
-    why = f"raised to the profile {name!r}{cut} from {asked.reason}: {need.told}{short}{_uncounted(evidence)}"
+    why = f"raised to the profile {name!r}{cut} from {asked.reason}: {need.told}{short}{rest}"
     return _granted(asked, allowed[name], why)
 
 
 def need_of(evidence: Evidence) -> Need | None:
     """Return what the input needs: as earlier runs with about as much showed, or else by its size.
 
-    The least of those counts, for what was enough once is enough. None when no size is known.
+    The least of those counts, for what was enough once is enough. A size that is not known is taken to be the largest
+    that an earlier run for the entity read; None when there was no such run.
     """
     size = evidence.input_bytes
-    if size is None:
+    largest = max((run.input_bytes for run in evidence.past), default=0)
+    if size is not None:
+        told = f"{_bytes(size)} of input"
+    elif largest > 0:
+        size, told = largest, f"{_bytes(largest)} of input, as much as an earlier run for this entity has read"
+    else:
         return None
-    told = f"{_bytes(size)} of input"
     comparable = [run for run in evidence.past if run.input_bytes > 0 and run.input_bytes >= COMPARABLE * size]
     if not comparable:
         heap = size * evidence.weight
@@ -151,7 +158,9 @@ def _granted(asked: GrantedProfile, profile: Profile, reason: str) -> GrantedPro
     return GrantedProfile(requested=asked.requested, granted=profile, reason=reason)
 
 
-def _uncounted(evidence: Evidence) -> str:
+def _uncounted(evidence: Evidence, need: Need | None) -> str:
+    if evidence.input_bytes is None and need is not None:
+        return ""  # earlier runs stand in for all inputs
     if evidence.unknown:
         return f"; not counted, because the lake did not tell its size: {', '.join(evidence.unknown)}"
     return "" if evidence.input_bytes is not None else "; it reads no snapshot whose size is known before the run"

@@ -26,12 +26,11 @@ from tests.e2e.world import World
 
 GUIDE = (ROOT / "docs" / "adding-an-action.md").read_text()
 _COMMAND_SECONDS = 300
-_LEFT = shutil.ignore_patterns(".*", "__pycache__", "node_modules", "*.egg-info")
 
 
 @dataclass(frozen=True, slots=True)
 class Checkout:
-    """A copy of the repository, whose commands run its own code and keep their state beside it."""
+    """A copy of what git has of the repository, whose commands run its own code and keep their state beside it."""
 
     folder: Path
     state_dir: Path
@@ -49,7 +48,9 @@ class Checkout:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Iterator[Checkout]:
     made = Checkout(tmp_path / "checkout", tmp_path / "state")
-    shutil.copytree(ROOT, made.folder, ignore=_LEFT)
+    for name in subprocess.check_output(["git", "ls-files", "-z"], cwd=ROOT, text=True).split("\0")[:-1]:
+        (made.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, made.folder / name)
     shutil.copytree(ROOT / ".lakemill" / "jars", made.state_dir / "jars")
     made.lakemill("up", "-d", "--base-port", str(find_base_port()))
     yield made

@@ -3,8 +3,10 @@
 from typing import Any
 from uuid import UUID
 
+import httpx
 import pytest
 
+from api.app import create_app
 from control.accepting.history import REMEMBER_SECONDS, History
 from control.rules.sizing import Past
 from tests.integration.control_plane import CATALOGUE, PROFILE, ControlPlane
@@ -14,6 +16,7 @@ pytestmark = pytest.mark.anyio
 
 GB = 1000**3
 USED: dict[str, Any] = {"input_bytes": GB, "granted": PROFILE, "driver_peak_heap_bytes": 3e8}
+GRANTED: dict[str, Any] = {**PROFILE, "executor_instances": 8}
 REFINE: dict[str, Any] = {"action": "refine", "params": {"day": "d"}}
 
 
@@ -67,7 +70,32 @@ async def test_what_a_successful_run_used_is_known_within_a_minute(plane: Contro
     assert await history.of("default", "ingest") == ()
     now += REMEMBER_SECONDS
     assert await history.of("default", "ingest") == (Past(GB, 3e8, 0.0),)
+    assert await history.of("default", "ingest", "cust_8842") == (Past(GB, 3e8, 0.0),)
+    assert await history.of("default", "ingest", "cust_1") == ()
     assert await history.of("somebody", "ingest") == ()
+
+
+async def test_an_action_that_reads_deliveries_only_starts_where_the_last_run_for_the_entity_ended(
+    plane: ControlPlane,
+) -> None:
+    process_id = await plane.running()
+    plane.lake.used = USED | {"granted": GRANTED, "executors": 8, "executor_peak_heap_bytes": 5e8}
+    plane.lake.commit(place(), process_id)
+    await plane.report(process_id, "succeeded")
+    app = create_app(settings=plane.settings, db=plane.db, lake=plane.lake)  # one that has not looked yet
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=httpx.ASGITransport(app)) as http:
+        http.base_url = plane.http.base_url
+        plane.http = http
+        found = await profile_of(plane, await plane.accepted(data_version="v2"))
+        other = await profile_of(plane, await plane.accepted(entity_id="cust_1"))
+    assert found["granted"]["executor_instances"] == 8
+    assert found["reason"] == (
+        "raised to the profile 'large' from the action's own profile, 'small': 1 GB of input, as much as an earlier "
+        "run for this entity has read, which want 4 GB of heap and 0 core seconds by what 1 earlier run used"
+    )
+    assert other["reason"] == (
+        "the action's own profile, 'small'; it reads no snapshot whose size is known before the run"
+    )
 
 
 async def test_a_run_that_said_nothing_of_itself_is_no_history(plane: ControlPlane) -> None:

@@ -230,16 +230,3 @@ def test_an_input_whose_columns_have_changed_is_named(
     mill.run(picked)
     mill.run(table_of(mill, ddl, [row]), data_version="v2")
     fails(mill, proxy, picked, code, words, data_version="v2")
-
-
-def test_what_an_action_writes_elsewhere_is_no_part_of_its_snapshot(mill: Mill) -> None:
-    def beside(folder: str) -> Callable[[], Any]:
-        def writes() -> Any:
-            frame = mill.spark.range(3).toDF("n")
-            frame.write.parquet(mill.lake.spark_url(f"{mill.entity}/v1/made/{folder}"))
-            return frame
-
-        return writes
-
-    published = mill.run(action(inputs={}, output="made", schema="n bigint")(beside("elsewhere")))
-    assert (published.commit.rows, verify(mill.lake, published.commit.coordinate).ok) == (3, True)

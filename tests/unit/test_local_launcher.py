@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
+from dagster import DagsterEvent, DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus
 from dagster._core.events import EngineEventData
 from dagster._core.test_utils import create_test_daemon_workspace_context
 from dagster._core.workspace.load_target import EmptyWorkspaceTarget
@@ -83,3 +83,19 @@ def test_a_younger_process_with_the_same_id_is_another_one(instance: DagsterInst
         run_id = instance.add_run(DagsterRun("job", status=DagsterRunStatus.STARTED)).run_id
         instance.store_event(noted._replace(run_id=run_id, timestamp=noted.timestamp - 3600))
         assert monitored(instance, run_id) is DagsterRunStatus.FAILURE
+
+
+def test_a_live_run_is_failed_when_its_time_is_over_and_not_before(instance: DagsterInstance) -> None:
+    with a_process() as process:
+        run_id = started_run(instance, process.pid)
+        began = DagsterEvent(DagsterEventType.RUN_START.value, "job")
+        instance.report_dagster_event(began, run_id)
+        assert monitored(instance, run_id) is DagsterRunStatus.STARTED
+        limit = 0.001
+        instance.add_run_tags(run_id, {"dagster/max_runtime": str(limit)})
+        assert monitored(instance, run_id) is DagsterRunStatus.FAILURE
+    record = instance.get_run_record_by_id(run_id)
+    assert record is not None
+    assert record.start_time is not None
+    assert record.end_time is not None
+    assert record.end_time - record.start_time > limit  # by this the reconciler tells such an end

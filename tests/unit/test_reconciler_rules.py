@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from contracts.intake import LogPosition
 from contracts.messages import RunStatus
 from contracts.reasons import ReasonCode
+from contracts.reports import MAX_RUN_SECONDS
 from contracts.states import ACTIVE, State
 from control.rules.reconciling import (
+    NOTICED_WITHIN_SECONDS,
     Cursors,
     FoundRuns,
     Passed,
@@ -166,3 +168,19 @@ def test_the_reasons_are_retriable_and_say_where_to_look() -> None:
     assert "FAILURE" in died.message
     assert "http://ui/runs/r1" in died.message
     assert (lost_reason().code, lost_reason().is_retriable) == (ReasonCode.RUN_LOST, True)
+
+
+@pytest.mark.parametrize(
+    ("worked_for", "code"),
+    [
+        (MAX_RUN_SECONDS - 1, ReasonCode.RUN_DIED),
+        (MAX_RUN_SECONDS, ReasonCode.RUN_TIMED_OUT),
+        (
+            MAX_RUN_SECONDS + NOTICED_WITHIN_SECONDS,
+            ReasonCode.RUN_DIED,
+        ),  # noted as its end when the stack was started again
+    ],
+)
+def test_a_run_that_had_no_time_left_is_told_as_such(worked_for: int, code: ReasonCode) -> None:
+    lasted = run("FAILURE").model_copy(update={"started_at": T0 - timedelta(seconds=worked_for)})
+    assert (died_reason(lasted).code, died_reason(lasted).is_retriable) == (code, True)

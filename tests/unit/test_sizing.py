@@ -64,6 +64,7 @@ def test_what_is_not_known_raises_nothing_and_is_told() -> None:
     for evidence, why in (
         (Evidence(None), "no snapshot whose size is known"),
         (Evidence(None, ["orders"]), "did not tell its size: orders"),
+        (Evidence(None, past=[Past(0, 9 * GB, 1.0)]), "no snapshot whose size is known"),
         (Evidence(5 * KB, ["orders"]), "5 kB of input, which want 5 kB of heap at weight 1; not counted"),
     ):
         found = grant(evidence)
@@ -84,6 +85,27 @@ def test_history_grows_with_the_input_and_that_of_much_less_input_tells_nothing(
     much_less = need_of(Evidence(10 * GB, past=[Past(1 * KB, GB // 2, 5.0), Past(0, GB // 2, 5.0)]))
     assert much_less is not None
     assert (much_less.heap_bytes, much_less.core_seconds) == (10 * GB, 0)
+
+
+@pytest.mark.parametrize(
+    ("past", "asked", "expected", "why"),
+    [
+        # One that was tried again with more memory, and one of another time, with much less input.
+        ([Past(GB, 6 * GB, 60.0), Past(MB, MB, 1.0)], "small", "medium", "which want 6 GB of heap and 60 core seconds"),
+        ([Past(GB, 6 * GB, 60.0), Past(MB, MB, 1.0)], "large", "large", "enough for 1 GB of input, as much as an"),
+        # Once with far more than was needed: that is no reason to do so again.
+        ([Past(GB, 90 * GB, 9.0), Past(900 * MB, GB // 2, 9.0)], "small", "small", "by what 2 earlier runs used"),
+        ([Past(MB, MB, 3 * 3600.0)], "small", "medium", "raised to the profile 'medium'"),
+    ],
+)
+def test_input_of_unknown_size_is_taken_to_be_as_large_as_what_earlier_runs_for_the_entity_read(
+    past: list[Past], asked: str, expected: str, why: str
+) -> None:
+    for unknown in ([], ["orders"]):
+        found = grant(Evidence(None, unknown, weight=1000.0, past=past), asked)
+        assert size_of(found.granted) == size_of(NAMED[expected])
+        assert why in found.reason
+        assert "not counted" not in found.reason
 
 
 def test_work_of_hours_gets_the_cores_that_do_it_in_one() -> None:

@@ -16,7 +16,7 @@ from contracts.messages import Profile
 from contracts.reasons import Reason
 from contracts.reports import Event, Member
 from resources.lake.folder import FileLake
-from resources.lake.store import LakeUnavailableError, ObjectInfo, PresignedPut, PutOutcome
+from resources.lake.store import LakeError, LakeUnavailableError, ObjectInfo, PresignedPut, PutOutcome
 from tests.arrow_session import ArrowFrame, ArrowSessions
 from tests.control_plane import FakeControlPlane
 
@@ -58,12 +58,17 @@ class Clock:
 
 
 class ScriptedLake:
-    """A FileLake whose commits go through ``steps``, one per PUT, and whose GETs may fail ``deaf`` times."""
+    """A FileLake whose commits go through ``steps``, one per PUT, and whose GETs may fail ``deaf`` times.
+
+    ``keeps`` is raised instead of deleting.
+    """
 
     def __init__(self, inner: FileLake) -> None:
         self.inner = inner
         self.steps: list[Step] = []
         self.deaf = 0
+        self.keeps: LakeError | None = None
+        self.listed: list[str] = []
         self.presigned: list[int] = []
 
     def url(self, key: str) -> str:
@@ -85,12 +90,15 @@ class ScriptedLake:
         return self.inner.tail(key, size_bytes)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        self.listed.append(prefix)
         return self.inner.list(prefix)
 
     def put(self, key: str, body: bytes) -> None:
         self.inner.put(key, body)
 
     def delete(self, keys: Iterable[str]) -> None:
+        if self.keeps:
+            raise self.keeps
         self.inner.delete(keys)
 
     def presign_commit(self, key: str, valid_seconds: int) -> PresignedPut:

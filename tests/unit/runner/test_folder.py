@@ -1,4 +1,4 @@
-"""The audit of the token folder: anything but one finished job of the magic committer is refused."""
+"""The audit of what lies at the coordinate: one finished job of the magic committer, and nothing beside it."""
 
 import json
 from collections.abc import Callable
@@ -8,11 +8,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from assets.errors import CommitterError
+from assets.errors import ActionContractError, CommitterError
+from contracts.identity import new_token
 from contracts.reasons import ReasonCode
 from contracts.reports import Event
-from tests.arrow_session import magic_write
-from tests.unit.runner.bench import Bench
+from contracts.storage import dataset_prefix, log_prefix, token_prefix
+from resources.lake.store import LakeAccessError
+from tests.arrow_session import ArrowFrame, magic_write
+from tests.unit.runner.bench import Bench, Compute
 
 
 def without_marker(folder: Path, table: pa.Table) -> None:
@@ -94,3 +97,48 @@ def test_a_folder_that_is_not_one_finished_job_is_refused(
     assert bench.failure.code is ReasonCode.SPARK_UNAVAILABLE
     assert Event.COMMITTING not in bench.control.events
     assert bench.published() is None
+
+
+def writes(bench: Bench, *keys: str) -> Compute:
+    """Return an action's code that stores a file at each of ``keys`` before it returns its result."""
+
+    def compute() -> ArrowFrame:
+        for key in keys:
+            bench.lake.put(key, b"x")
+        return bench.frame()
+
+    return compute
+
+
+def test_files_beside_the_result_end_the_attempt_and_are_removed(bench: Bench) -> None:
+    home, log = dataset_prefix(bench.home), log_prefix(bench.home)
+    of_another = token_prefix(bench.home, new_token(str(bench.process_id), 7)) + "unlike-any-data-file"
+    strays = [f"{home}elsewhere/part-0.parquet", f"{home}notes.txt", f"{home}part-0.parquet"]
+    in_log = f"{log}{1:020d}.json"
+    beside = f"{home.rstrip('/')}_of_others/part-0.parquet"
+    with pytest.raises(ActionContractError, match="written beside its result"):
+        bench.run(bench.action(writes(bench, *strays, in_log, of_another, beside)))
+    assert bench.failure.code is ReasonCode.ACTION_CONTRACT
+    assert all(key in bench.failure.message for key in (*strays, in_log))
+    assert Event.COMMITTING not in bench.control.events
+    left = {found.key for found in bench.lake.inner.list("") if "part-00000" not in found.key}
+    own = next(key for key in left if key.endswith("_SUCCESS"))
+    assert left == {own, in_log, of_another, beside}
+    bench.lake.delete([in_log])
+    bench.run(member=bench.member(attempt=2))
+    assert bench.published() is not None
+
+
+def test_files_that_may_not_be_removed_are_named_all_the_same(bench: Bench) -> None:
+    bench.lake.keeps = LakeAccessError("403 AccessDenied")
+    stray = f"{dataset_prefix(bench.home)}notes.txt"
+    with pytest.raises(ActionContractError):
+        bench.run(bench.action(writes(bench, stray)))
+    assert bench.failure.code is ReasonCode.ACTION_CONTRACT
+    assert f"which this run could not remove (403 AccessDenied): {stray}" in bench.failure.message
+    assert bench.published() is None
+
+
+def test_the_coordinate_is_listed_once(bench: Bench) -> None:
+    bench.run()
+    assert bench.lake.listed == [dataset_prefix(bench.home)]

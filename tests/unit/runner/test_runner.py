@@ -15,7 +15,7 @@ from assets.snapshots.verify import verify
 from contracts.commit import digest
 from contracts.messages import Profile
 from contracts.reasons import Reason, ReasonCode
-from contracts.reports import Event
+from contracts.reports import MAX_RUN_SECONDS, Event
 from contracts.storage import STAGES, commit_key, dataset_prefix
 from resources.control_plane import AttemptSupersededError, ControlPlaneUnavailableError
 from resources.spark.storage import SparkUnavailableError
@@ -128,6 +128,26 @@ def test_an_interrupted_run_says_why_when_the_cluster_does(bench: Bench) -> None
     with pytest.raises(ValueError, match="no such month"):
         bench.run(bench.action(raising(ValueError("no such month"))))
     assert bench.failure.code is ReasonCode.ACTION_RAISED  # nobody interrupted this one
+
+
+@pytest.mark.parametrize(
+    ("seconds", "error", "code"),
+    [
+        (MAX_RUN_SECONDS - 1, KeyboardInterrupt(), ReasonCode.RUN_TIMED_OUT),
+        (MAX_RUN_SECONDS - 120, KeyboardInterrupt(), ReasonCode.RUN_DIED),
+        (MAX_RUN_SECONDS, ValueError("no such month"), ReasonCode.ACTION_RAISED),
+    ],
+)
+def test_a_run_that_is_interrupted_when_its_time_is_over_says_so(
+    bench: Bench, seconds: int, error: BaseException, code: ReasonCode
+) -> None:
+    def hangs() -> Any:
+        bench.clock.sleep(seconds)
+        raise error
+
+    with pytest.raises(type(error)):
+        bench.run(bench.action(hangs))
+    assert bench.failure.code is code
 
 
 def test_a_result_that_is_not_what_was_declared_is_refused(bench: Bench) -> None:
