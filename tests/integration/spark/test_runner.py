@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -153,6 +154,19 @@ def test_the_session_is_proven_and_carries_no_secret(mill: Mill) -> None:
     spark.conf.set(name, COMMITTER[name])
     with pytest.raises(SparkUnavailableError, match="another profile"):
         mill.sessions.open(Profile(driver_memory="3g"))
+
+
+def test_what_an_action_writes_elsewhere_is_no_part_of_its_snapshot(mill: Mill) -> None:
+    def beside(folder: str) -> Callable[[], Any]:
+        def writes() -> Any:
+            frame = mill.spark.range(3).toDF("n")
+            frame.write.parquet(mill.lake.spark_url(f"{mill.entity}/v1/made/{folder}"))
+            return frame
+
+        return writes
+
+    published = mill.run(action(inputs={}, output="made", schema="n bigint")(beside("elsewhere")))
+    assert (published.commit.rows, verify(mill.lake, published.commit.coordinate).ok) == (3, True)
 
 
 def test_a_jvm_that_is_killed_ends_the_attempt_and_no_more(mill: Mill, tmp_path: Path) -> None:
