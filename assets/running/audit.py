@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,7 @@ class _Question:
 
 def measure(checks: Sequence[Check], written: Written, rows_of: CountRows) -> list[CheckResult]:
     """Return one result per check, in order. Raises CheckFailedError, with the results, naming each that fails."""
+    rows_of = cache(rows_of)  # text has to be read for it
     questions = [_question(check, written, rows_of) for check in checks]
     try:
         results = _measured_together(checks, questions, written.scan)
