@@ -26,8 +26,9 @@ _EXAMPLES = 3
 _PACKED = ("", ".gz", ".zst", ".bz2")
 _PLAIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9 ._=+@,-]*/)*[A-Za-z0-9][A-Za-z0-9 ._=+@,-]*\Z")
 PLAIN_NAMES = "use letters, digits and ' ._=+@,-', a letter or digit first"
-_SPLITS = "spark.sql.files.maxPartitionBytes"
-_WHOLE_FILES = str(2**60)
+# A split has no more bytes than the first; no fewer than the second, which each file costs besides its own.
+_SPLITS = ("spark.sql.files.maxPartitionBytes", "spark.sql.files.openCostInBytes")
+_MORE_THAN_ANY_FILE = str(2**50)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +80,14 @@ class RawFiles:
 @contextmanager
 def _one_task_for_each_file(spark: "SparkSession") -> Iterator[None]:
     """Let one task read a file from its first row to its last, and so number them."""
-    splits = spark.conf.get(_SPLITS)
-    spark.conf.set(_SPLITS, _WHOLE_FILES)
+    before = {name: str(spark.conf.get(name)) for name in _SPLITS}
+    for name in _SPLITS:
+        spark.conf.set(name, _MORE_THAN_ANY_FILE)
     try:
         yield
     finally:
-        spark.conf.set(_SPLITS, str(splits))
+        for name, value in before.items():
+            spark.conf.set(name, value)
 
 
 @contextmanager

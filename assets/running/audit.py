@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from assets.checks import AcceptedRange, AcceptedValues, Check, Holds, NotNull, RowBound, Unique
 from assets.errors import CheckFailedError, CommitterError
+from assets.running.failures import cause_below, sentence
 from assets.tables.footers import Footer
 from assets.tables.schema import Schema
 from assets.tables.values import Value, fit, literal
@@ -22,10 +24,14 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 Scan = Callable[[Sequence[str]], Sequence[Any]]
-"""Aggregates in Spark SQL over what was written → their values. Called once at most."""
+"""Aggregates in Spark SQL over what was written → their values. Called once, and again only after NoValueError."""
 
 CountRows = Callable[[str], int]
 """Input name → its rows."""
+
+
+class NoValueError(Exception):
+    """An aggregate has no value: its expression raised for a row, and says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +58,34 @@ class _Question:
 
 def measure(checks: Sequence[Check], written: Written, rows_of: CountRows) -> list[CheckResult]:
     """Return one result per check, in order. Raises CheckFailedError, with the results, naming each that fails."""
+    rows_of = cache(rows_of)  # text has to be read for it
     questions = [_question(check, written, rows_of) for check in checks]
-    wanted = [aggregate for question in questions for aggregate in question.aggregates]
-    values = iter(written.scan(wanted) if wanted else ())
-    results = [_result(check, question, values) for check, question in zip(checks, questions, strict=True)]
+    try:
+        results = _measured_together(checks, questions, written.scan)
+    except NoValueError:
+        # One expression has stopped the read for all: only asked by itself each tells which it was.
+        results = [_measured_alone(*each, written.scan) for each in zip(checks, questions, strict=True)]
     if not all(result.passed for result in results):
         raise CheckFailedError(results)
     return results
 
 
 def scan_of(frame: "DataFrame") -> Scan:
-    """Return the scan over ``frame``: one Spark job that reads only the columns that the aggregates name."""
+    """Return the scan over ``frame``: one Spark job that reads only the columns that the aggregates name.
+
+    It raises NoValueError when it is an aggregate that fails, and Spark's error when anything below does.
+    """
 
     def scan(aggregates: Sequence[str]) -> Sequence[Any]:
-        row = frame.selectExpr(*(f"{each} AS value_{place}" for place, each in enumerate(aggregates))).first()
+        from py4j.protocol import Py4JJavaError  # noqa: PLC0415 - only runs need Spark
+        from pyspark.errors import PySparkException  # noqa: PLC0415
+
+        try:
+            row = frame.selectExpr(*(f"{each} AS value_{place}" for place, each in enumerate(aggregates))).first()
+        except (PySparkException, Py4JJavaError) as error:
+            if cause_below(error):
+                raise
+            raise NoValueError(sentence(error)) from error
         return tuple(row or ())
 
     return scan
@@ -74,6 +94,19 @@ def scan_of(frame: "DataFrame") -> Scan:
 def broken_rows(condition: str) -> str:
     """Return the aggregate that counts the rows for which ``condition`` is false."""
     return f"count_if(NOT ({condition}))"
+
+
+def _measured_together(checks: Sequence[Check], questions: Sequence[_Question], scan: Scan) -> list[CheckResult]:
+    wanted = [aggregate for question in questions for aggregate in question.aggregates]
+    values = iter(scan(wanted) if wanted else ())
+    return [_result(check, question, values) for check, question in zip(checks, questions, strict=True)]
+
+
+def _measured_alone(check: Check, question: _Question, scan: Scan) -> CheckResult:
+    try:
+        return _measured_together([check], [question], scan)[0]
+    except NoValueError as error:
+        return CheckResult(name=str(check), passed=False, measured=str(error))
 
 
 def _result(check: Check, question: _Question, values: Iterator[Any]) -> CheckResult:

@@ -62,7 +62,7 @@ def reason_for(
     """
     if isinstance(error, PodsFailedError) and error.reason.code is not ReasonCode.SPARK_UNAVAILABLE:
         return error.reason
-    code, message = _code(error, in_action=in_action), _message(error)
+    code, message = _code(error, in_action=in_action), sentence(error)
     if lost_driver and not isinstance(error, RunError | PodsFailedError):
         message = f"{lost_driver}; {message}"[:MAX_MESSAGE]
         code = _code_of_text(lost_driver) or ReasonCode.SPARK_UNAVAILABLE
@@ -85,15 +85,20 @@ def _code(error: BaseException, *, in_action: bool) -> ReasonCode:
             return code
     if not isinstance(error, Exception):  # interrupted from outside
         return ReasonCode.RUN_DIED
-    text = "\n".join(f"{type(link).__name__}: {link}" for link in _chain(error))
-    return _code_of_text(text) or (ReasonCode.ACTION_RAISED if in_action else ReasonCode.RUN_DIED)
+    return cause_below(error) or (ReasonCode.ACTION_RAISED if in_action else ReasonCode.RUN_DIED)
+
+
+def cause_below(error: BaseException) -> ReasonCode | None:
+    """Return what went wrong below Spark, as far as its stack tells; None when what it was asked for went wrong."""
+    return _code_of_text("\n".join(f"{type(link).__name__}: {link}" for link in _chain(error)))
 
 
 def _code_of_text(text: str) -> ReasonCode | None:
     return next((code for pattern, code in _BY_TEXT if pattern.search(text)), None)
 
 
-def _message(error: BaseException) -> str:
+def sentence(error: BaseException) -> str:
+    """Return one line for people: the first of what ``error`` says, and what caused it in Java."""
     if isinstance(error, PodsFailedError):
         return error.reason.message
     text = str(error).strip()

@@ -5,6 +5,7 @@ All requests go through a proxy that does to them what a store in trouble does.
 
 import gzip
 import resource
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count, cycle
@@ -14,7 +15,7 @@ from uuid import uuid4
 
 import pytest
 
-from assets.declaration import Action, Format, action, landing
+from assets.declaration import Action, Format, action, holds, landing, unique
 from assets.snapshots.verify import verify
 from contracts.identity import Coordinate
 from contracts.reasons import ReasonCode
@@ -118,6 +119,22 @@ def test_a_store_that_gives_no_data_fails_the_attempt_for_now(
     began = monotonic()
     fails(mill, proxy, copy_of(kind), ReasonCode.STORAGE_UNAVAILABLE, words)
     assert monotonic() - began < 120
+
+
+def test_a_store_that_gives_the_audit_no_data_fails_the_attempt_for_now(mill: Mill, proxy: LossyProxy) -> None:
+    asked: Counter[str] = Counter()
+
+    def meets(method: str, path: str) -> int | None:
+        """Answer the first look at a file, for its footer, and fail all of Spark's."""
+        asked[path] += method == "GET" and ".parquet" in path
+        return 500 if asked[path] > 1 else None
+
+    proxy.meets = meets
+    made = table_of(mill, "n bigint", [(1,)], checks=[holds("1 / n < 2"), unique("n")])
+    with pytest.raises(Exception, match=r".+"):
+        mill.run(made)
+    assert (mill.failure[0], "500" in mill.failure[1]) == (ReasonCode.STORAGE_UNAVAILABLE, True), mill.failure
+    assert "written" in mill.control.reports[-1].stages
 
 
 def test_a_store_that_takes_data_and_never_answers_fails_the_attempt_in_bounded_time(

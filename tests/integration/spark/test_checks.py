@@ -19,7 +19,7 @@ from assets.declaration import (
     landing,
     unique,
 )
-from assets.errors import ActionContractError, CheckFailedError
+from assets.errors import ActionContractError, CheckFailedError, InputCorruptError
 from assets.factory import build_asset
 from assets.partitions import add_keys, partition_key
 from assets.snapshots.reader import find_snapshot
@@ -106,6 +106,27 @@ def test_a_condition_that_spark_does_not_take_costs_no_write(mill: Mill, conditi
     assert list(mill.lake.list(f"{mill.entity}/")) == []
 
 
+def test_a_check_whose_condition_raises_is_named_with_sparks_words_and_ends_the_process(mill: Mill) -> None:
+    checks = [
+        holds("n > 0"),
+        holds("share / (n - 2) < 100"),
+        unique("n"),
+        accepted_range("day", at_least="2024-10-05"),
+        holds("kind IS NULL OR 'a' RLIKE concat('(', kind)"),
+    ]
+    with pytest.raises(CheckFailedError) as refused:
+        mill.run(table_of(mill, SCHEMA, ROWS, checks=checks))
+    holding, dividing, doubled, bounded, matching = refused.value.results
+    assert (holding.passed, doubled.measured, bounded.passed) == (True, "1 rows too many", True)
+    assert "[DIVIDE_BY_ZERO]" in dividing.measured
+    assert "PatternSyntaxException" in matching.measured
+    reason = mill.control.reports[-1].reason
+    assert reason is not None
+    assert (reason.code, reason.is_retriable) == (ReasonCode.CHECK_FAILED, False)
+    assert "holds(share / (n - 2) < 100): ArithmeticException: [DIVIDE_BY_ZERO]" in reason.message
+    assert "\n" not in reason.message
+
+
 def kept(*checks: Check) -> Action:
     @action(inputs={"rows": landing("csv", "n bigint")}, output="kept", schema="n bigint", checks=checks)
     def keep(rows: Any) -> Any:
@@ -127,6 +148,23 @@ def test_rows_are_counted_against_those_of_an_input(mill: Mill) -> None:
     with pytest.raises(CheckFailedError, match="6 rows, kept has 3"):
         mill.run(twice)
     assert published.commit.provenance.checks[0].measured == "3 rows, rows has 4"
+
+
+def test_a_bad_row_that_only_the_count_of_an_input_meets_is_told_as_one(mill: Mill) -> None:
+    @action(
+        inputs={"rows": landing("csv", "n bigint")},
+        output="first",
+        schema="n bigint",
+        checks=[at_most(rows=1, per="rows")],
+    )
+    def first(rows: Any) -> Any:
+        return rows.limit(1)
+
+    mill.deliver("rows", "a.csv", b"n\n" + b"1\n" * 9999 + b"soon\n")
+    with pytest.raises(InputCorruptError, match=r"1 of 10000 rows .* a\.csv row 10000"):
+        mill.run(first)
+    assert "written" in mill.control.reports[-1].stages
+    assert mill.failure[0] is ReasonCode.INPUT_CORRUPT
 
 
 def test_dagster_shows_the_checks_of_a_run_whether_they_hold_or_not(mill: Mill) -> None:

@@ -78,6 +78,7 @@ def test_every_format_brings_the_declared_types_and_nulls(mill: Mill, kind: Form
     assert set(mill.read(mill.run(ingest(kind))).rows()) == {ROW, (None,) * len(ROW)}
 
 
+SPLITS = ("spark.sql.files.maxPartitionBytes", "spark.sql.files.openCostInBytes")
 GOOD = {"n": 1, "word": "a"}
 WORD = {"n": "soon", "word": "a"}
 
@@ -110,7 +111,7 @@ def test_bad_rows_are_counted_placed_and_refused(
 ) -> None:
     for file, body in files.items():
         mill.deliver("rows", file, body)
-    splits = mill.spark.conf.get("spark.sql.files.maxPartitionBytes")
+    splits = {name: mill.spark.conf.get(name) for name in SPLITS}
     with pytest.raises(Exception, match="rows below"):
         mill.run(ingest(kind, "n bigint, word string"))
     reason = mill.control.reports[-1].reason
@@ -119,7 +120,16 @@ def test_bad_rows_are_counted_placed_and_refused(
     for words in told:
         assert words in reason.message
     assert not [found for found in mill.lake.list(f"{mill.entity}/") if "_delta_log" in found.key]
-    assert mill.spark.conf.get("spark.sql.files.maxPartitionBytes") == splits
+    assert {name: mill.spark.conf.get(name) for name in SPLITS} == splits
+
+
+def test_a_bad_row_far_into_a_file_has_its_number_in_that_file(mill: Mill) -> None:
+    rows = 600_000
+    body = b"n,word\n" + b"".join(b"%d,word %d\n" % (n, n) for n in range(rows - 1)) + b"soon,word\n"
+    assert len(body) > 10 * 1024 * 1024  # several tasks read it, when Spark may choose
+    mill.deliver("rows", "a.csv", body)
+    with pytest.raises(InputCorruptError, match=rf"1 of {rows} rows .* a\.csv row {rows}$"):
+        mill.run(ingest("csv", "n bigint, word string"))
 
 
 def counted(rows: Any) -> Any:

@@ -6,9 +6,10 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from assets.checks import Check
-from assets.declaration import Action, accepted_range, action, at_least, at_most, landing, not_null, unique
+from assets.declaration import Action, Format, accepted_range, action, at_least, at_most, landing, not_null, unique
 from assets.reading.sources import Sources
 from bench.commit import CountedLake
 from contracts.storage import token_prefix
@@ -27,8 +28,8 @@ def deliver(mill: Mill) -> None:
         mill.deliver("rows", f"{part}.parquet", file.getvalue())
 
 
-def kept(checks: list[Check]) -> Action:
-    @action(inputs={"rows": landing("parquet", COLUMNS)}, output="kept", schema=COLUMNS, checks=checks)
+def kept(checks: list[Check], kind: Format = "parquet") -> Action:
+    @action(inputs={"rows": landing(kind, COLUMNS)}, output="kept", schema=COLUMNS, checks=checks)
     def keep(rows: Any) -> Any:
         return rows
 
@@ -48,6 +49,17 @@ def records_read(mill: Mill, declared: Action, group: str) -> int:
 def test_checks_and_counts_that_footers_answer_read_no_row_twice(mill: Mill) -> None:
     deliver(mill)
     assert records_read(mill, kept(FROM_FOOTERS), mill.entity) == FILES * ROWS
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_text_is_read_once_and_once_more_for_all_that_count_its_rows(mill: Mill, kind: Format) -> None:
+    head, line = ("n,kind\n", "{},a\n") if kind == "csv" else ("", '{{"n": {}, "kind": "a"}}\n')
+    body = (head + "".join(line.format(n) for n in range(ROWS))).encode()
+    counting: list[Check] = [at_least(rows=1, per="rows"), at_most(rows=1, per="rows")]
+    for times, checks in enumerate([[not_null("n"), at_least(rows=1)], counting], 1):
+        mill.entity += f"-{times}"
+        mill.deliver("rows", f"a.{kind}", body)
+        assert records_read(mill, kept(checks, kind), mill.entity) == times * ROWS
 
 
 def test_all_other_checks_together_read_what_was_written_once(mill: Mill) -> None:
