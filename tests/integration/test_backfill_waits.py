@@ -66,9 +66,11 @@ class Withdrawing(InputCheck):
         super().__init__(plane.db, plane.lake)
         self._plane = plane
 
-    async def evidence(self, tenant: Tenant, action: ActionEntry, inputs: dict[str, Coordinate]) -> Evidence:
+    async def evidence(
+        self, tenant: Tenant, action: ActionEntry, entity_id: str, inputs: dict[str, Coordinate]
+    ) -> Evidence:
         await self._plane.publish(WITHOUT_INGEST)
-        return await super().evidence(tenant, action, inputs)
+        return await super().evidence(tenant, action, entity_id, inputs)
 
 
 async def test_an_action_that_goes_amid_a_chunk_refuses_nothing(acme: Caller) -> None:
