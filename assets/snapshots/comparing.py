@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.snapshots.reader import Snapshot
+from assets.snapshots.reader import ColumnStatistics, Snapshot
 from contracts.problems import LakemillError
 
 _EXAMPLES = 5
@@ -45,8 +45,11 @@ class RowDifference:
 
 
 def compare_commits(old: Snapshot, new: Snapshot) -> CommitDifference:
-    """Return what the commits say differently, without reading a row."""
-    return CommitDifference(_differing(_data(old), _data(new)), _differing(_origin(old), _origin(new)))
+    """Return what the commits say differently, without reading a row.
+
+    Null counts and bounds differ only where both commits know them: how rows lie in files decides what one can say.
+    """
+    return CommitDifference(_differing(_data(old, new), _data(new, old)), _differing(_origin(old), _origin(new)))
 
 
 def compare_rows(old: Snapshot, new: Snapshot, keys: Sequence[str]) -> RowDifference:
@@ -77,9 +80,14 @@ def compare_rows(old: Snapshot, new: Snapshot, keys: Sequence[str]) -> RowDiffer
     )
 
 
-def _data(snapshot: Snapshot) -> dict[str, Any]:
-    columns = {f"column {name}": asdict(told) for name, told in snapshot.statistics.items()}
+def _data(snapshot: Snapshot, other: Snapshot) -> dict[str, Any]:
+    others = other.statistics
+    columns = {f"column {name}": _known(told, others.get(name, told)) for name, told in snapshot.statistics.items()}
     return {"schema": str(snapshot.schema), "rows": snapshot.commit.rows, **columns}
+
+
+def _known(told: ColumnStatistics, other: ColumnStatistics) -> dict[str, Any]:
+    return {name: value for name, value in asdict(told).items() if None not in (value, getattr(other, name))}
 
 
 def _origin(snapshot: Snapshot) -> dict[str, Any]:
