@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from assets.snapshots.comparing import compare_commits
+from assets.snapshots.comparing import KeyColumnsError, compare_commits, compare_rows
 from assets.snapshots.reader import Snapshot
 from assets.tables.arrow_types import arrow_schema
 from assets.tables.schema import Schema
@@ -58,3 +58,36 @@ def test_what_both_commits_know_of_a_column_is_compared(made: Made) -> None:
         "column d": ({"nulls": 0}, {"nulls": 1}),
     }
     assert compare_commits(one, made.of("n int", [(1,), (2,)])).data.keys() == {"schema", "column d"}
+
+
+def test_keys_of_two_types_and_keys_named_twice_are_refused(made: Made) -> None:
+    old, new = made.of("id int, name string", [(1, "a")]), made.of("id bigint, name string", [(1, "a")])
+    with pytest.raises(KeyColumnsError, match="id was int and is bigint"):
+        compare_rows(old, new, ["name", "id"])
+    with pytest.raises(KeyColumnsError, match="id is named twice"):
+        compare_rows(old, old, ["id", "name", "id"])
+    assert compare_rows(old, new, ["name"]).same == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "old", "new", "is_same"),
+    [
+        ("string", [("a", 1), ("b", None)], [("b", None), ("a", 1)], True),
+        ("string", [("a", 1)], [("a", 2)], False),
+        ("string", [("a", 1)], [], False),
+        ("string", [("a", 1), ("b", 3), ("a", 2)], [("b", 3), ("a", 1), ("a", 2)], True),
+        ("string", [("a", 1), ("a", 2)], [("a", 2), ("a", 1)], False),
+        ("string", [("a", 1), ("a", 1)], [("a", 1)], False),
+        ("double", [(float("nan"), 1), (0.5, 2)], [(0.5, 2), (float("nan"), 1)], True),
+        ("double", [(float("nan"), 1)], [(float("nan"), 2)], False),
+    ],
+    ids=["order", "value", "empty", "twice", "which of two", "once less", "NaN", "of NaN"],
+)
+def test_maps_are_compared_by_their_entries_even_with_a_key_twice(
+    made: Made, key: str, old: list[Any], new: list[Any], is_same: bool
+) -> None:
+    """No map should have a key twice, but Parquet does not forbid it. Maps inside of others are no exception."""
+    ddl = f"id int, m map<{key}, int>, deep array<struct<m map<{key}, int>>>"
+    was, is_now = (made.of(ddl, [(1, entries, [{"m": entries}])]) for entries in (old, new))
+    told = compare_rows(was, is_now, ["id"])
+    assert told.columns == ({} if is_same else {"m": 1, "deep": 1})
