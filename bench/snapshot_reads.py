@@ -5,8 +5,9 @@ python -m bench.snapshot_reads [JSON_FILE] [--short]
 
 import multiprocessing
 import random
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ _FEWEST_KILLS = 6
 _MOST_BEGUN = 8
 _LONGEST_PAUSE = 0.3
 _NEWEST = 3
+Writer = Callable[[LakeSettings, int, int, Connection], None]
+"""What a writer's process does, until it is killed."""
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["bench.snapshot_writer"])
 
@@ -63,20 +66,24 @@ class Seen:
                 self.wrong.append(wrong)
 
 
-def watch(settings: LakeSettings, reads: int, seed: int) -> Seen:
-    """Read at least ``reads`` times at coordinates that are being written, while the writers are killed by chance."""
+def watch(settings: LakeSettings, reads: int, seed: int, writing: Writer = write) -> Seen:
+    """Read at least ``reads`` times at coordinates that are being written, while the writers are killed by chance.
+
+    It is over as soon as anything is wrong.
+    """
     seen, newest, lake = Seen(), dict.fromkeys(range(WRITERS), 0), S3Lake(settings, settings.lake_bucket)
     done = Event()
 
     def read_on(number: int) -> None:
         chance = random.Random(seed + number)  # noqa: S311 - a test's choices
-        while seen.reads < reads or seen.kills < _FEWEST_KILLS:
+        while not seen.wrong and (seen.reads < reads or seen.kills < _FEWEST_KILLS):
             writer = chance.randrange(WRITERS)
             where = place(writer, max(0, newest[writer] - chance.randrange(_NEWEST)))
             known = seen.known(where)
             seen.note(where, known, *read(lake, where))
 
-    writers = [Thread(target=_keep_writing, args=(settings, each, newest, seen, done, seed)) for each in range(WRITERS)]
+    told = (newest, seen, done, seed)
+    writers = [Thread(target=_keep_writing, args=(writing, settings, each, *told)) for each in range(WRITERS)]
     with _all(writers, done), ThreadPoolExecutor(READERS) as pool:
         list(pool.map(read_on, range(READERS)))
     return seen
@@ -97,19 +104,33 @@ def read(lake: Lake, where: Coordinate) -> tuple[str | None, str | None]:
 
 
 def _keep_writing(
-    settings: LakeSettings, writer: int, newest: dict[int, int], seen: Seen, done: Event, seed: int
+    writing: Writer,
+    settings: LakeSettings,
+    writer: int,
+    newest: dict[int, int],
+    seen: Seen,
+    done: Event,
+    seed: int,
 ) -> None:
     """Let a writer write, kill it at a moment that chance decides, and start the next where it was."""
     chance = random.Random(seed - 1 - writer)  # noqa: S311 - a test's choices
     while not done.is_set():
         ours, theirs = _FORKS.Pipe(duplex=False)
-        process = _FORKS.Process(target=write, args=(settings, writer, newest[writer], theirs), daemon=True)
+        process = _FORKS.Process(target=writing, args=(settings, writer, newest[writer], theirs), daemon=True)
         process.start()
         theirs.close()
-        _follow(ours, writer, newest, chance.randint(1, _MOST_BEGUN), done)
-        done.wait(chance.uniform(0, _LONGEST_PAUSE))
+        is_ours = True
+        try:
+            _follow(ours, writer, newest, chance.randint(1, _MOST_BEGUN), done)
+            done.wait(chance.uniform(0, _LONGEST_PAUSE))
+        except EOFError:
+            is_ours = False
         _kill(process)
         with seen.lock:
+            # Its end may also have come in the pause, where nobody listens.
+            if not is_ours or process.exitcode != -signal.SIGKILL:
+                seen.wrong.append(f"writer {writer} ended by itself, with exit code {process.exitcode}")
+                return
             seen.kills += 1
 
 

@@ -21,7 +21,7 @@ FIGURES = {
         "retention_pass_of_5000",
         "reconciler_pass_beside_a_backlog_of_5000",
     },
-    "commit_race": {"rounds_with_one_winner", "puts_per_second"},
+    "commit_race": {"rounds_with_one_winner", "publishes_per_second"},
     "snapshot_reads": {"reads", "snapshots_seen", "kills"},
     "commit": {"commit", "footers", "footers_at_once"},
     "cold_start": {"lakemill_ready", "stock_ready", "ready_times_faster", "result_times_faster"},

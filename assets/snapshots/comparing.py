@@ -7,7 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.snapshots.reader import Snapshot
+from assets.snapshots.reader import ColumnStatistics, Snapshot
+from assets.tables.schema import spelled_type
 from contracts.problems import LakemillError
 
 _EXAMPLES = 5
@@ -15,7 +16,10 @@ _OLD, _NEW = "old.row", "new.row"  # a column's name has no dot
 
 
 class KeyColumnsError(LakemillError):
-    """The key columns do not name rows: one is unknown, nested or holds nulls, or rows share a key. Name others."""
+    """The key columns do not name rows of both. Name others.
+
+    One is unknown, named twice, nested, of another type in the other snapshot, or holds nulls; or rows share a key.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +49,11 @@ class RowDifference:
 
 
 def compare_commits(old: Snapshot, new: Snapshot) -> CommitDifference:
-    """Return what the commits say differently, without reading a row."""
-    return CommitDifference(_differing(_data(old), _data(new)), _differing(_origin(old), _origin(new)))
+    """Return what the commits say differently, without reading a row.
+
+    Null counts and bounds differ only where both commits know them: how rows lie in files decides what one can say.
+    """
+    return CommitDifference(_differing(_data(old, new), _data(new, old)), _differing(_origin(old), _origin(new)))
 
 
 def compare_rows(old: Snapshot, new: Snapshot, keys: Sequence[str]) -> RowDifference:
@@ -55,6 +62,7 @@ def compare_rows(old: Snapshot, new: Snapshot, keys: Sequence[str]) -> RowDiffer
     Columns that only one of them has, or that have another type, are left out: ``compare_commits`` tells of them.
     Raises KeyColumnsError, CorruptSnapshotError and the lake's errors.
     """
+    _refuse(old, new, keys)
     left, right = _keyed(old, keys), _keyed(new, keys)
     shared = [name for name in left.column_names if name not in keys and _type(left, name) == _type(right, name)]
     joined = _rows(left, keys, _OLD).join(_rows(right, keys, _NEW), list(keys), join_type="full outer")
@@ -77,9 +85,14 @@ def compare_rows(old: Snapshot, new: Snapshot, keys: Sequence[str]) -> RowDiffer
     )
 
 
-def _data(snapshot: Snapshot) -> dict[str, Any]:
-    columns = {f"column {name}": asdict(told) for name, told in snapshot.statistics.items()}
+def _data(snapshot: Snapshot, other: Snapshot) -> dict[str, Any]:
+    others = other.statistics
+    columns = {f"column {name}": _known(told, others.get(name, told)) for name, told in snapshot.statistics.items()}
     return {"schema": str(snapshot.schema), "rows": snapshot.commit.rows, **columns}
+
+
+def _known(told: ColumnStatistics, other: ColumnStatistics) -> dict[str, Any]:
+    return {name: value for name, value in asdict(told).items() if None not in (value, getattr(other, name))}
 
 
 def _origin(snapshot: Snapshot) -> dict[str, Any]:
@@ -94,12 +107,23 @@ def _differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tupl
     return {name: (old.get(name), new.get(name)) for name in names if old.get(name) != new.get(name)}
 
 
+def _refuse(old: Snapshot, new: Snapshot, keys: Sequence[str]) -> None:
+    """Raise KeyColumnsError for keys that the schemas rule out."""
+    if repeated := [name for name in dict.fromkeys(keys) if keys.count(name) > 1]:
+        raise KeyColumnsError(f"{', '.join(repeated)} is named twice as a key")
+    for where, schema in ((each.commit.coordinate, each.schema) for each in (old, new)):
+        if unknown := [name for name in keys if name not in schema.names]:
+            raise KeyColumnsError(f"{where} has no column {', '.join(unknown)}; it has {', '.join(schema.names)}")
+        if nested := [name for name in keys if name in schema.nested]:
+            raise KeyColumnsError(f"{where}: {', '.join(nested)} is nested, and cannot be a key")
+    for name in keys:
+        was, is_now = (spelled_type(each.schema.type_of(name)) for each in (old, new))
+        if was != is_now:
+            raise KeyColumnsError(f"{name} was {was} and is {is_now}: keys of two types are not compared")
+
+
 def _keyed(snapshot: Snapshot, keys: Sequence[str]) -> pa.Table:
     where = snapshot.commit.coordinate
-    if unknown := [name for name in keys if name not in snapshot.schema.names]:
-        raise KeyColumnsError(f"{where} has no column {', '.join(unknown)}; it has {', '.join(snapshot.schema.names)}")
-    if nested := [name for name in keys if name in snapshot.schema.nested]:
-        raise KeyColumnsError(f"{where}: {', '.join(nested)} is nested, and cannot be a key")
     table = snapshot.to_arrow()
     if nulls := [name for name in keys if table[name].null_count]:
         raise KeyColumnsError(f"{where}: {', '.join(nulls)} holds nulls, and cannot be a key")
@@ -119,7 +143,7 @@ def _rows(table: pa.Table, keys: Sequence[str], side: str) -> pa.Table:
 
 def _differs(old: pa.ChunkedArray, new: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_nested(old.type):
-        pairs = zip(*(side.to_pylist(maps_as_pydicts="strict") for side in (old, new)), strict=True)
+        pairs = zip(old.to_pylist(), new.to_pylist(), strict=True)
         return pa.chunked_array([pa.array([not _same(*pair) for pair in pairs], pa.bool_())])
     differs = pc.or_(pc.xor(pc.is_null(old), pc.is_null(new)), pc.fill_null(pc.not_equal(old, new), fill_value=False))
     if pa.types.is_floating(old.type):
@@ -129,14 +153,27 @@ def _differs(old: pa.ChunkedArray, new: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _same(old: Any, new: Any) -> bool:
-    """Whether two values of one nested type are equal, whatever the order of a map's keys."""
+    """Whether two values of one nested type are equal, whatever the order of a map's keys.
+
+    Arrow gives a struct as a dictionary, an array as a list, and a map as a list of tuples: nothing else is a tuple.
+    """
     match old, new:
+        case [tuple(), *_], [tuple(), *_]:
+            return _same(_by_key(old), _by_key(new))
         case dict(), dict():
             return old.keys() == new.keys() and all(_same(value, new[name]) for name, value in old.items())
         case list(), list():
             return len(old) == len(new) and all(map(_same, old, new))
         case _:
             return bool(old == new or (old != old and new != new))  # noqa: PLR0124 - NaN
+
+
+def _by_key(entries: list[tuple[Any, Any]]) -> dict[Any, list[Any]]:
+    """Return the values of a map by their keys. A key that stands in it twice, which none should, has two values."""
+    found: dict[Any, list[Any]] = {}
+    for key, value in entries:
+        found.setdefault("NaN" if key != key else key, []).append(value)  # noqa: PLR0124 - equal to itself here
+    return found
 
 
 def _count(mask: pa.ChunkedArray) -> int:

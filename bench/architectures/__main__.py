@@ -14,7 +14,8 @@ import sys
 from statistics import median
 
 from bench.architectures.contenders import CONTENDERS, WORKERS
-from bench.architectures.measuring import LOOKS_PER_SECOND, Outcome, deliver, measure
+from bench.architectures.looking import LOOKS_PER_SECOND
+from bench.architectures.measuring import Outcome, deliver, measure
 from bench.report import SHORT, Report, percentile
 
 SCALE, ENTITIES, ROUNDS = 1.0, 2, 3
@@ -46,9 +47,9 @@ def _method(scale: float, count: int, rounds: int) -> str:
         "into a partition per entity and version, one query for the revenue. queue: FastAPI, rows taken with SKIP "
         f"LOCKED and NOTIFY, Polars, zstd Parquet in bytea; {WORKERS} processes of each API and of the workers. "
         "lakemill: the embedded stack, a Spark for each process, two at a time, PostgreSQL as it ships. look: GET of a "
-        f"process's state, {LOOKS_PER_SECOND}/s on schedule while all is computed; submit: POST, which in the "
-        "synchronous one is the computation. Database CPU: every process of PostgreSQL; stored: growth of the "
-        "databases, and objects written; records: rows delivered"
+        f"process's state, {LOOKS_PER_SECOND}/s on schedule while all is computed, timed where it answers 200; early: "
+        "404 before the first 200; submit: POST, which in the synchronous one is the computation. Database CPU: every "
+        "process of PostgreSQL; stored: growth of the databases, and objects written; records: rows delivered"
     )
 
 
@@ -68,6 +69,7 @@ def _add(report: Report, name: str, of: list[Outcome]) -> None:
     report.add(f"{name}_seconds", middle([each.seconds for each in of]), "s")
     report.add(f"{name}_records_per_hour", middle([each.records / each.seconds * 3600 for each in of]), "records/h")
     report.add(f"{name}_look_p95", percentile([look for each in of for look in each.looks], 0.95), "ms")
+    report.add(f"{name}_looks_early", sum(each.looks_early for each in of), "requests")
     report.add(f"{name}_looks_failed", sum(each.looks_failed for each in of), "requests")
     report.add(f"{name}_submit_p95", percentile([took for each in of for took in each.submits], 0.95), "ms")
     database = middle([each.database_cpu_seconds for each in of])

@@ -11,6 +11,7 @@ import httpx
 from sqlalchemy import text
 
 from bench.architectures.contenders import Contender, Rows
+from bench.architectures.looking import Looker
 from bench.postgres import Postgres
 from bench.usage import Meter
 from cli.demo.landing import TPCH_TABLES, land_tpch
@@ -19,7 +20,6 @@ from contracts.storage import landing_prefix
 from resources.lake.store import S3Lake
 
 VERSION = "v1"
-LOOKS_PER_SECOND = 10
 _POLL_SECONDS = 0.5
 _PATIENCE_SECONDS = 3600.0
 _ENDS = {"failed", "cancelled", "expired"}
@@ -33,6 +33,7 @@ class Outcome:
     seconds: float
     submits: list[float]
     looks: list[float]
+    looks_early: int
     looks_failed: int
     database_cpu_seconds: float
     database_bytes: int
@@ -52,21 +53,19 @@ class _Client:
 
     contender: Contender
     http: httpx.AsyncClient
+    looker: Looker
     submits: list[float] = field(default_factory=list)
-    looks: list[float] = field(default_factory=list)
-    looks_failed: int = 0
-    shown: str | None = None
 
     async def compute(self, entity: str, action: str) -> None:
         request = {"entity_id": entity, "data_version": VERSION, "action": action}
         with suppress(KeyError):  # where the path depends on the answer
-            self.shown = self.shown or self.contender.path(request, {})
+            self.looker.shown = self.looker.shown or self.contender.path(request, {})
         began = time.monotonic()
         answer = await self.http.post("/v1/processes", json=request)
         self.submits.append((time.monotonic() - began) * 1000)
         if answer.is_error:
             raise WorkFailedError(f"{request}: {answer.status_code} {answer.text}")
-        self.shown = path = self.contender.path(request, answer.json())
+        self.looker.shown = path = self.contender.path(request, answer.json())
         while answer.status_code == 202:
             state = (await self.http.get(path)).raise_for_status().json()
             if state["state"] == "succeeded":
@@ -78,25 +77,6 @@ class _Client:
     async def entity(self, name: str) -> None:
         await asyncio.gather(*(self.compute(name, f"ingest_{table}") for table in TPCH_TABLES))
         await self.compute(name, "aggregate_revenue")
-
-    async def look_on_schedule(self, over: asyncio.Event) -> None:
-        """Read the newest request's state until all is over and answered; a latency counts from when a look was due."""
-        loop = asyncio.get_running_loop()
-        due = loop.time()
-        async with asyncio.TaskGroup() as group:
-            while not over.is_set():
-                due += 1 / LOOKS_PER_SECOND
-                await asyncio.sleep(max(0.0, due - loop.time()))
-                if self.shown is not None:
-                    group.create_task(self._look(self.shown, due))
-
-    async def _look(self, path: str, due: float) -> None:
-        try:
-            answered = (await self.http.get(path)).status_code < 500
-        except httpx.TransportError:
-            answered = False
-        self.looks_failed += not answered
-        self.looks.append((asyncio.get_running_loop().time() - due) * 1000)
 
 
 def deliver(contender: Contender, scale: float, entities: list[str]) -> int:
@@ -113,7 +93,7 @@ def deliver(contender: Contender, scale: float, entities: list[str]) -> int:
 
 
 async def measure(contender: Contender, entities: list[str], records: int) -> Outcome:
-    """Let everything be computed at once. Raises WorkFailedError."""
+    """Let everything be computed at once. Raises WorkFailedError, also when nobody could look meanwhile."""
     bench = contender.bench
     before, written = await _database(contender)
     async with httpx.AsyncClient(
@@ -123,20 +103,24 @@ async def measure(contender: Contender, entities: list[str], records: int) -> Ou
         limits=httpx.Limits(max_connections=None),
         trust_env=False,
     ) as http:
-        client, meter = _Client(contender, http), Meter(bench.stack)
+        looker, meter = Looker(http), Meter(bench.stack)
+        client = _Client(contender, http, looker)
         over, began = asyncio.Event(), time.monotonic()
         async with asyncio.TaskGroup() as group:
-            group.create_task(client.look_on_schedule(over))
+            group.create_task(looker.look_on_schedule(over))
             await asyncio.gather(*(client.entity(name) for name in entities))
             seconds, used = time.monotonic() - began, meter.read()
             over.set()
+    if not looker.latencies:
+        raise WorkFailedError(f"no look was answered with 200: {looker.early} came too early, {looker.failed} failed")
     after, written_after = await _database(contender)
     return Outcome(
         records=records,
         seconds=seconds,
         submits=client.submits,
-        looks=client.looks,
-        looks_failed=client.looks_failed,
+        looks=looker.latencies,
+        looks_early=looker.early,
+        looks_failed=looker.failed,
         database_cpu_seconds=used.of["postgres"],
         database_bytes=after - before,
         log_bytes=written_after - written,

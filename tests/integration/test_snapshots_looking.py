@@ -196,6 +196,7 @@ def test_diff_tells_whether_the_data_differ_and_by_which_rows(shell: Shell) -> N
     assert rows["examples"] == {"added": [{"id": 4}], "removed": [{"id": 3}], "changed": [{"id": 2}]}
     assert "changed" in shell.says("diff", shell.entity, "v1", "v3", "made", "--keys", "id", code=4)
     assert "holds nulls" in shell.says("diff", shell.entity, "v1", "v3", "made", "--keys", "name", code=4)
+    assert "named twice" in shell.says("diff", shell.entity, "v1", "v3", "made", "--keys", "id,id", code=4)
     assert "no column" in shell.says("diff", shell.entity, "v1", "v3", "made", "--keys", "who", code=4)
     shell.publish("v4", [table([1, 1], ["a", "b"], [1.0, 2.0])])
     assert "share their key" in shell.says("diff", shell.entity, "v4", "v3", "made", "--keys", "id", code=4)
