@@ -6,7 +6,6 @@ from assets.declaration import Action, Landing
 from assets.errors import InputCorruptError, InputMissingError
 from assets.reading.deliveries import PLAIN_NAMES, RawFiles, endings, is_plain
 from assets.reading.headers import refuse_foreign_headers
-from assets.reading.strings import refuse_large_strings
 from assets.reading.unpacking import refuse_too_large, too_large
 from assets.snapshots.reader import Snapshot, open_snapshot
 from assets.snapshots.verify import file_problems
@@ -107,5 +106,4 @@ def _checked_footers(lake: Lake, declared: Schema, objects: list[ObjectInfo], un
             raise too_large(lake, found, unpacked_bytes)
         if difference := declared.difference(footer.schema):
             raise InputCorruptError(f"{lake.url(footer.key)} is not what the action declares: {difference}")
-    refuse_large_strings(lake, objects, footers, unpacked_bytes)
     return footers

@@ -39,7 +39,7 @@ def refuse_too_large(lake: Lake, objects: Sequence[ObjectInfo], most_bytes: int)
 def too_large(lake: Lake, found: ObjectInfo, most_bytes: int) -> InputTooLargeError:
     """Return the error for the file with which a delivery went beyond ``most_bytes``."""
     return InputTooLargeError(
-        f"{lake.url(found.key)} ({found.size} bytes), with what else was delivered, unpacks to more than "
+        f"{lake.url(found.key)} ({found.size} bytes), with what was delivered before it, unpacks to more than "
         f"{most_bytes} bytes, the most that LAKEMILL_LANDING_UNPACKED_BYTES allows"
     )
 

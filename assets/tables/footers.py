@@ -1,6 +1,6 @@
 """What the end of a Parquet file says: its schema, rows, null counts, and the bounds that readers may skip rows by."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
@@ -19,25 +19,7 @@ _TAIL_BYTES = 64 * 1024
 _TRAILER_BYTES = 8
 _MAX_FOOTER_BYTES = 64 * 1024 * 1024
 _READERS = 16
-# The most that one byte can stand for, by the codec; for all others, and at most, a page's length is an int of 32 bits.
-_MOST = {"UNCOMPRESSED": 1, "SNAPPY": 22, "GZIP": 1032, "LZ4": 256, "LZ4_RAW": 256, "ZSTD": 43_691}
-_MOST_PAGE_BYTES = 2**31
 _BOUNDED = {"byte", "short", "integer", "long", "date"}  # and decimals; strings and timestamps may be truncated
-
-
-@dataclass(frozen=True, slots=True)
-class StringChunk:
-    """The part of a column of strings that lies in a row group."""
-
-    group: int
-    path: str
-    values: int
-    """Nulls are counted too."""
-    most: int
-    """The most bytes that they may be: each value all that its page holds, and that packed as well as can be."""
-    told: int
-    """Bytes before compression as the footer has them. No reader asks for these: they may be wrong."""
-    encodings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +35,6 @@ class Footer:
     rows: int
     unpacked: int
     """Bytes of the columns before compression."""
-    strings: tuple[int, ...]
-    """The most bytes that each chunk of strings may be."""
     null_counts: dict[str, int]
     min_values: dict[str, Any]
     max_values: dict[str, Any]
@@ -89,20 +69,7 @@ def read_footer(lake: Lake, found: ObjectInfo) -> Footer:
             if bounds := _bounds(kind, filled):
                 low[name], high[name] = bounds
     unpacked = sum(group.total_byte_size for group in groups)
-    strings = tuple(chunk.most for chunk in string_chunks(metadata))
-    return Footer(found.key, found.size, schema, metadata.num_rows, unpacked, strings, nulls, low, high, found.etag)
-
-
-def string_chunks(metadata: Any) -> Iterator[StringChunk]:
-    """Yield what a footer says of each chunk of strings, in the order of row groups."""
-    for index in range(metadata.num_row_groups):
-        group = metadata.row_group(index)
-        for chunk in (group.column(place) for place in range(metadata.num_columns)):
-            if chunk.physical_type == "BYTE_ARRAY":
-                values, told = max(chunk.num_values, group.num_rows), chunk.total_uncompressed_size
-                longest = chunk.total_compressed_size * _MOST.get(chunk.compression, _MOST_PAGE_BYTES)
-                most = values * min(longest, _MOST_PAGE_BYTES)
-                yield StringChunk(index, chunk.path_in_schema, values, most, told, chunk.encodings)
+    return Footer(found.key, found.size, schema, metadata.num_rows, unpacked, nulls, low, high, found.etag)
 
 
 def _metadata(lake: Lake, found: ObjectInfo) -> Any:

@@ -37,9 +37,9 @@ class FileLake:
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             return None
 
-    def chunks(self, key: str, first: int = 0) -> Iterator[bytes]:
+    def chunks(self, key: str) -> Iterator[bytes]:
         """See Lake."""
-        yield (self._root / key).read_bytes()[first:]
+        yield (self._root / key).read_bytes()
 
     def tail(self, key: str, size_bytes: int) -> bytes:
         """See Lake. Raises ObjectMissingError."""

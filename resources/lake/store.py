@@ -90,8 +90,8 @@ class Lake(Protocol):
     def get(self, key: str) -> bytes | None:
         """Return the whole object, or None when there is none."""
 
-    def chunks(self, key: str, first: int = 0) -> Iterator[bytes]:
-        """Yield a listed object piece by piece, from its byte ``first`` on."""
+    def chunks(self, key: str) -> Iterator[bytes]:
+        """Yield a listed object piece by piece."""
 
     def tail(self, key: str, size_bytes: int) -> bytes:
         """Return the last ``size_bytes`` bytes, or all of a smaller object. Raises ObjectMissingError."""
@@ -133,11 +133,10 @@ class S3Lake:
         """See Lake. Raises LakeUnavailableError, LakeAccessError."""
         return self._read(key)
 
-    def chunks(self, key: str, first: int = 0) -> Iterator[bytes]:
+    def chunks(self, key: str) -> Iterator[bytes]:
         """See Lake. Raises LakeUnavailableError, LakeAccessError."""
-        where = {"Range": f"bytes={first}-"} if first else {}
         try:
-            yield from self._client.get_object(Bucket=self._bucket, Key=key, **where)["Body"].iter_chunks(1024 * 1024)
+            yield from self._client.get_object(Bucket=self._bucket, Key=key)["Body"].iter_chunks(1024 * 1024)
         except (ClientError, BotoCoreError) as error:
             self._refuse(error, key)
 

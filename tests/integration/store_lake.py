@@ -33,8 +33,8 @@ class StoreLake(MemoryLake):
     def spark_url(self, key: str) -> str:
         return self.store.spark_url(key)
 
-    def chunks(self, key: str, first: int = 0) -> Iterator[bytes]:
-        return self.store.chunks(key, first)
+    def chunks(self, key: str) -> Iterator[bytes]:
+        return self.store.chunks(key)
 
     def tail(self, key: str, size_bytes: int) -> bytes:
         return self.store.tail(key, size_bytes)

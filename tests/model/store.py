@@ -56,8 +56,8 @@ class MemoryStore:
     def delete(self, keys: Iterable[str]) -> None:
         raise NotImplementedError("nothing is deleted here")
 
-    def chunks(self, key: str, first: int = 0) -> Iterator[bytes]:
-        yield (self.get(key) or b"")[first:]
+    def chunks(self, key: str) -> Iterator[bytes]:
+        yield self.get(key) or b""
 
     def presign_commit(self, key: str, valid_seconds: int) -> "PresignedCommit":
         return PresignedCommit(self, key, self.clock() + timedelta(seconds=valid_seconds))

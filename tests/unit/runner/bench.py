@@ -74,8 +74,8 @@ class ScriptedLake:
     def url(self, key: str) -> str:
         return self.inner.url(key)
 
-    def chunks(self, key: str, first: int = 0) -> Iterator[bytes]:
-        return self.inner.chunks(key, first)
+    def chunks(self, key: str) -> Iterator[bytes]:
+        return self.inner.chunks(key)
 
     def spark_url(self, key: str) -> str:
         return self.inner.spark_url(key)

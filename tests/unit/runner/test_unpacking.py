@@ -34,10 +34,10 @@ class Lake(FileLake):
 
     unpacked: list[str]
 
-    def chunks(self, key: str, first: int = 0) -> Iterator[bytes]:
+    def chunks(self, key: str) -> Iterator[bytes]:
         self.unpacked = [*getattr(self, "unpacked", []), key]
         body = self.get(key) or b""
-        yield from (body[start : start + 100] for start in range(first, len(body), 100))
+        yield from (body[start : start + 100] for start in range(0, len(body), 100))
 
 
 @pytest.fixture
