@@ -134,8 +134,13 @@ class World:
         commit = self.commit(target)
         assert commit is not None
         assert str(commit.provenance.process_id) == process_id
-        deliveries = self.rows("SELECT id, state FROM deliveries WHERE process_id = :id", {"id": UUID(process_id)})
-        assert [delivery["state"] for delivery in deliveries] == ["delivered"]
+        # The receiver has it a moment before the worker has noted that.
+        wait_for(f"{process_id} is called back once", lambda: self.deliveries(process_id) == ["delivered"], 10)
+
+    def deliveries(self, process_id: str) -> list[str]:
+        """Return the states of a process's callbacks."""
+        rows = self.rows("SELECT state FROM deliveries WHERE process_id = :id", {"id": UUID(process_id)})
+        return [row["state"] for row in rows]
 
 
 async def _rows(settings: ControlSettings, statement: str, values: dict[str, Any]) -> list[dict[str, Any]]:
