@@ -26,6 +26,7 @@ from deploy.local.site import ROOT
 RATE, FLOOR_RATE = 300, 200
 RUNS = 5
 SECONDS, WARM_UP_SECONDS = 60, 5
+_START_SECONDS, _POLL_SECONDS = 60.0, 0.5
 P95_MS, P99_MS, FLOOR_P95_MS = 15.0, 45.0, 45.0
 
 
@@ -58,10 +59,20 @@ def _stub_runner(bench: BenchStack) -> Iterator[None]:
     with bench.stack.logs.of("stub-runs").open("wb") as log:
         runner = subprocess.Popen(command, env=env, cwd=ROOT, stdout=log, stderr=log)
     try:
+        _wait_for_success(bench)
         yield
     finally:
         runner.terminate()
         runner.wait(10)
+
+
+def _wait_for_success(bench: BenchStack) -> None:
+    """Return once a process has succeeded; what starts takes processors until then. Raises TimeoutError."""
+    give_up_at = time.monotonic() + _START_SECONDS
+    while not asyncio.run(_succeeded(bench)):
+        if time.monotonic() > give_up_at:
+            raise TimeoutError(f"no process has succeeded within {_START_SECONDS:.0f} s")
+        time.sleep(_POLL_SECONDS)
 
 
 SCENARIOS = (
