@@ -36,6 +36,8 @@ Writer = Callable[[LakeSettings, int, int, Connection], None]
 """What a writer's process does, until it is killed."""
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["bench.snapshot_writer"])
+_PROCESSES = Lock()
+"""A start asks all processes whether they have ended: of two who ask at once one is told 255."""
 
 
 @dataclass
@@ -117,7 +119,8 @@ def _keep_writing(
     while not done.is_set():
         ours, theirs = _FORKS.Pipe(duplex=False)
         process = _FORKS.Process(target=writing, args=(settings, writer, newest[writer], theirs), daemon=True)
-        process.start()
+        with _PROCESSES:
+            process.start()
         theirs.close()
         is_ours = True
         try:
@@ -143,8 +146,9 @@ def _follow(told: Connection, writer: int, newest: dict[int, int], most: int, do
 
 
 def _kill(process: BaseProcess) -> None:
-    process.kill()
-    process.join()
+    with _PROCESSES:
+        process.kill()
+        process.join()
 
 
 @contextmanager
