@@ -53,7 +53,7 @@ class Postgres:
         """Yield a connection to one database, whose statements may take minutes."""
         password = self._stack.env()["LAKEMILL_SUPERUSER_PASSWORD"]
         url = f"postgresql+asyncpg://postgres:{password}@{self._stack.ports.address('postgres')}/{name}"
-        db = Database(SecretStr(url), pool_size=1, statement_seconds=1200)
+        db = Database(SecretStr(url), pool_size=2, statement_seconds=1200)
         try:
             yield db
         finally:

@@ -132,7 +132,7 @@ def on_database(work: "Callable[[Database, ControlSettings], Awaitable[_Result]]
     settings = configured()
 
     async def connected() -> _Result:
-        db = Database(settings.database_url, pool_size=1)
+        db = Database(settings.database_url, pool_size=2)
         try:
             return await work(db, settings)
         finally:

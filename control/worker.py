@@ -38,7 +38,7 @@ from resources.structured_logs import log_as_json
 
 log = structlog.get_logger(__name__)
 
-_POOL_SIZE = 20
+_POOL_SIZE = 40
 _KILL_AFTER = int(GRACE_SECONDS) + 2
 
 

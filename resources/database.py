@@ -30,14 +30,17 @@ class DatabaseUnavailableError(LakemillError):
 
 
 class Database:
-    """A pool of connections to one database. One ``transaction()`` is one unit of work."""
+    """A pool of at most ``pool_size`` connections to one database. One ``transaction()`` is one unit of work."""
 
-    def __init__(self, url: SecretStr, *, pool_size: int = 10, statement_seconds: int = STATEMENT_SECONDS) -> None:
+    def __init__(self, url: SecretStr, *, pool_size: int = 20, statement_seconds: int = STATEMENT_SECONDS) -> None:
         self._engine: AsyncEngine = create_async_engine(
             url.get_secret_value(),
             pool_size=pool_size,
-            max_overflow=pool_size,
+            # A connection beyond the pool is closed after each use. To open one costs more than to use one, so that a
+            # moment's rush would slow every request, and the queue of slow requests would keep the rush going.
+            max_overflow=0,
             pool_timeout=CONNECT_SECONDS,
+            pool_use_lifo=True,  # those with warm caches first
             connect_args={
                 "timeout": CONNECT_SECONDS,
                 "command_timeout": statement_seconds * 2,

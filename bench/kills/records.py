@@ -92,7 +92,7 @@ class Recorder:
         return dict(found)
 
     async def _rows(self, url: SecretStr, statement: str) -> Rows:
-        db = Database(url, pool_size=1)
+        db = Database(url, pool_size=2)
         try:
             async with db.transaction() as conn:
                 return [dict(row) for row in (await conn.execute(text(statement))).mappings()]

@@ -56,7 +56,7 @@ def run_demo(settings: ControlSettings, console: Console, *, whole_year: bool, s
 
 async def credentials(settings: ControlSettings) -> tuple[str, str]:
     """Make an API key; return it with the secret that signs the tenant's callbacks."""
-    db = Database(settings.database_url, pool_size=1)
+    db = Database(settings.database_url, pool_size=2)
     try:
         async with db.transaction() as conn:
             key = await keys.create(conn, DEFAULT_TENANT, [Scope.SUBMIT, Scope.READ])

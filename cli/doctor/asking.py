@@ -50,7 +50,7 @@ def _answered(url: SecretStr, question: "Callable[[AsyncConnection], Awaitable[_
     from resources.database import Database
 
     async def answer() -> _Answer:
-        db = Database(url, pool_size=1)
+        db = Database(url, pool_size=2)
         try:
             async with db.transaction() as conn:
                 return await question(conn)

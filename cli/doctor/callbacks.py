@@ -99,7 +99,7 @@ def _our_secret(site: Site) -> str:
     from resources.database import Database
 
     async def read() -> str:
-        db = Database(database_url, pool_size=1)
+        db = Database(database_url, pool_size=2)
         try:
             async with db.transaction() as conn:
                 return (await webhook_secrets.newest_of(conn, DEFAULT_TENANT)).get_secret_value()

@@ -26,7 +26,7 @@ from resources.database import Database, DatabaseUnavailableError
 log = structlog.get_logger(__name__)
 
 LAUNCH_TAG = "lakemill/launch_id"
-_POOL_SIZE = 4
+_POOL_SIZE = 8
 
 _CONTRACT = (
     text("SELECT run_id, status, create_timestamp, start_time::float8, end_time::float8 FROM runs LIMIT 0"),

@@ -144,7 +144,7 @@ class World:
 
 
 async def _rows(settings: ControlSettings, statement: str, values: dict[str, Any]) -> list[dict[str, Any]]:
-    db = Database(settings.database_url, pool_size=1)
+    db = Database(settings.database_url, pool_size=2)
     try:
         async with db.transaction() as conn:
             result = await conn.execute(text(statement), values)

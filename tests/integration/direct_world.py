@@ -64,7 +64,7 @@ class World:
 
     def release(self) -> int:
         async def once() -> int:
-            db, relay = Database(self.settings.database_url, pool_size=2), KafkaRelay(self.settings)
+            db, relay = Database(self.settings.database_url, pool_size=4), KafkaRelay(self.settings)
             try:
                 return await release_once(db, relay, self.settings)
             finally:
@@ -75,7 +75,7 @@ class World:
 
     def rows(self, what: Table | Select[Any]) -> list[Any]:
         async def read() -> list[Any]:
-            db = Database(self.settings.database_url, pool_size=1)
+            db = Database(self.settings.database_url, pool_size=2)
             async with db.transaction() as conn:
                 found = (await conn.execute(select(what) if isinstance(what, Table) else what)).mappings().all()
             await db.close()
@@ -93,7 +93,7 @@ def revenue() -> dict[str, Any]:
 
 
 async def make_tenants(url: SecretStr) -> None:
-    db = Database(url, pool_size=1)
+    db = Database(url, pool_size=2)
     async with db.transaction() as conn:
         await tenants.create(conn, Tenant(id="acme"), "test")
         await tenants.create(conn, Tenant(id="bolt", limits=TenantLimits(backlog=1)), "test")

@@ -50,7 +50,7 @@ def live_api(
 
 
 async def _key(url: SecretStr) -> str:
-    db = Database(url, pool_size=1)
+    db = Database(url, pool_size=2)
     async with db.transaction() as conn:
         key = await keys.create(conn, DEFAULT_TENANT, list(Scope))
     await db.close()

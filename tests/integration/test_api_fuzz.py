@@ -91,7 +91,7 @@ def server(settings: ControlSettings) -> Iterator[Server]:
     with live_api(settings, lake) as (url, key):
 
         async def fill() -> Belongings:
-            db = Database(settings.database_url, pool_size=2)
+            db = Database(settings.database_url, pool_size=4)
             async with httpx.AsyncClient(base_url=url) as http:
                 plane = ControlPlane(http, db, lake, settings, key)
                 has = await one_of_each(Caller(plane, DEFAULT_TENANT, key), "acme-1", "a note", "hook")

@@ -47,7 +47,7 @@ def untrusted(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 
 async def by_asyncpg(url: str) -> int:
-    db = Database(SecretStr(url), pool_size=1)
+    db = Database(SecretStr(url), pool_size=2)
     try:
         async with db.transaction() as conn:
             return int(await conn.scalar(text("SELECT 42")) or 0)

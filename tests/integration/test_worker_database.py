@@ -37,13 +37,32 @@ async def test_connections_that_the_server_has_ended_meanwhile_are_replaced(
             await conn.execute(select(func.pg_sleep(0.1)))
 
     await asyncio.gather(*(hold() for _ in range(5)))
-    other = Database(database_url, pool_size=1)
+    other = Database(database_url, pool_size=2)
     ended = "select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = current_database()"
     async with other.reading() as conn:
         count = len((await conn.execute(text(f"{ended} and pid != pg_backend_pid()"))).all())
     await other.close()
     assert count == 5
     await asyncio.gather(*(hold() for _ in range(5)))
+
+
+async def test_a_rush_neither_opens_connections_beyond_the_pool_nor_closes_any(database_url: SecretStr) -> None:
+    size = 4
+    db = Database(database_url, pool_size=size)
+
+    async def used_by(requests: int) -> set[int]:
+        async def request() -> int:
+            async with db.reading() as conn:
+                return int(
+                    await conn.scalar(select(func.pg_backend_pid()).where(func.pg_sleep(0.01).is_not(None))) or 0
+                )
+
+        return set(await asyncio.gather(*(request() for _ in range(requests))))
+
+    first = await used_by(10 * size)
+    assert len(first) == size
+    assert await used_by(10 * size) == first
+    await db.close()
 
 
 async def test_a_server_that_is_not_there_is_unavailability() -> None:
