@@ -60,7 +60,7 @@ def show(backfill_id: _Id, *, as_json: _Json = False) -> None:
 
 @app.command()
 def watch(backfill_id: _Id, timeout: Timeout = _A_DAY) -> None:
-    """Follow a backfill until all of its processes have ended; exit 0 only when all of them have succeeded."""
+    """Follow a backfill until all of its processes have ended; exit 0 only when all have succeeded and none is left out."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -78,7 +78,7 @@ def watch(backfill_id: _Id, timeout: Timeout = _A_DAY) -> None:
 
         ask, what = partial(client.backfill, backfill_id), f"backfill {backfill_id}"
         found = poll(ask, _is_over, tell, what=what, seconds=timeout, pause=_LOOK_SECONDS)
-    raise typer.Exit(0 if not found["refused"] and set(found["processes"]) <= {State.SUCCEEDED} else 1)
+    raise typer.Exit(0 if _is_well(found) else 1)
 
 
 @app.command("ls")
@@ -118,6 +118,12 @@ def _is_over(found: dict[str, Any]) -> bool:
     """Whether all its processes are made and have ended: a paused one may be over too."""
     is_made = found["looked_at"] == found["entities"] or found["state"] == "cancelled"
     return is_made and all(State(state).is_terminal for state in found["processes"])
+
+
+def _is_well(found: dict[str, Any]) -> bool:
+    """Whether every entity has what was asked for. One that was cancelled may have left some out."""
+    is_whole = found["looked_at"] == found["entities"] and not found["refused"]
+    return is_whole and set(found["processes"]) <= {State.SUCCEEDED}
 
 
 def _ended(found: dict[str, Any]) -> int:

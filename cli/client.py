@@ -1,6 +1,5 @@
 """The REST API as a Python client uses it: for the demo, the benches and the end-to-end tests."""
 
-import time
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, ClassVar, Self
@@ -8,7 +7,6 @@ from typing import Any, ClassVar, Self
 import httpx
 
 from contracts.problems import LakemillError
-from contracts.states import State
 from contracts.views import MAX_PAGE
 
 _BUSY = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
@@ -99,18 +97,6 @@ class ApiClient:
             cursor = page["next_cursor"]
             if cursor is None:
                 return
-
-    def wait(self, process_id: str, *, seconds: float, until: frozenset[State] | None = None) -> dict[str, Any]:
-        """Poll until the process is terminal, or in one of ``until``. Raises TimeoutError with the last answer."""
-        deadline = time.monotonic() + seconds
-        while True:
-            process = self.process(process_id)
-            state = State(process["state"])
-            if state in until if until else state.is_terminal:
-                return process
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"process {process_id} is still {state.value} after {seconds:.0f} s: {process}")
-            time.sleep(0.25)
 
     def create_backfill(self, request: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
         """POST one backfill; return it, the one that was there under its id, or the preview."""

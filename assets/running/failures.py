@@ -58,7 +58,8 @@ def reason_for(
     """Classify ``error``. ``in_action``: it came from the action's code or from Spark computing its result.
 
     ``lost_driver`` says how Spark itself has ended: an ``error`` that is not our own is a consequence.
-    ``lost_executors`` says why executors went, in Spark's words: it decides where ``error`` tells only that they did.
+    ``lost_executors`` says why executors went, in Spark's words, the last one first: where ``error`` tells only that
+    they did, the last that says more decides. Earlier ones were made good.
     """
     if isinstance(error, PodsFailedError) and error.reason.code is not ReasonCode.SPARK_UNAVAILABLE:
         return error.reason
@@ -69,7 +70,8 @@ def reason_for(
     if code is ReasonCode.SPARK_UNAVAILABLE and lost_executors:
         told = dict.fromkeys(f"{why[:_QUOTED]}…" if len(why) > _QUOTED else why for why in lost_executors)
         message = f"{message}; lost executors: {'; '.join(told)}"[:MAX_MESSAGE]
-        code = _code_of_text("\n".join(lost_executors)) or code
+        codes = (_code_of_text(why) for why in lost_executors)
+        code = next((told for told in codes if told), code)
     if code is ReasonCode.OUT_OF_MEMORY:
         message = message[: MAX_MESSAGE - len(_MORE_MEMORY)] + _MORE_MEMORY
     return Reason(code=code, message=message)

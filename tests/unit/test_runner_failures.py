@@ -53,6 +53,8 @@ def test_why_executors_went_decides_where_the_error_says_only_that_they_did() ->
     assert "exit code 52" in reason.message
     late = f"exited with exit code 137. The container statuses: {'status ' * 90} reason: OOMKilled"
     assert reason_for(error, in_action=True, lost_executors=[late]).code is ReasonCode.OUT_OF_MEMORY
+    made_good = "The executor with id 1 was evicted, brief reason: Evicted"
+    assert reason_for(error, in_action=True, lost_executors=[late, made_good]).code is ReasonCode.OUT_OF_MEMORY
     deleted = reason_for(error, in_action=True, lost_executors=["The executor with id 2 was deleted by a user"])
     assert deleted.code is ReasonCode.SPARK_UNAVAILABLE
     assert "deleted by a user" in deleted.message
