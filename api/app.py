@@ -1,5 +1,6 @@
 """The application: one factory, one bootstrap. ``uvicorn --factory api.app:create_app``."""
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -35,7 +36,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            if settings is None:
+            if settings is None:  # a process of its own
                 log_as_json()
             found = settings or control_settings()
             database = db or _closing(stack, Database(found.database_url))
@@ -43,6 +44,8 @@ def create_app(
             reader = runs or _run_reader(stack, found)
             app.state.services = Services(found, database, store, reader, InputCheck(database, store), Rates())
             await tell_unknown_tenants(database, found)
+            if settings is None:
+                _keep_what_is_loaded()
             yield
 
     app = FastAPIOffline(title="Lakemill", version="1", lifespan=lifespan, redoc_url=None)
@@ -53,6 +56,12 @@ def create_app(
     for routes in (health, processes, batch, callbacks, backfills, catalogue, snapshots, internal):
         app.include_router(routes.router)
     return app
+
+
+def _keep_what_is_loaded() -> None:
+    """Take what is loaded by now out of garbage collection: a walk through it would hold every request that waits."""
+    gc.collect()
+    gc.freeze()
 
 
 def _run_reader(stack: AsyncExitStack, settings: ControlSettings) -> RunReader | None:
