@@ -25,6 +25,9 @@ def create(  # noqa: PLR0913 - one for each field of a request
     entities: Annotated[Path | None, typer.Option(exists=True, help="A file with one entity_id a line.")] = None,
     pattern: Annotated[str | None, typer.Option(help="Your entities that match: '*' any characters, '?' one.")] = None,
     params: Annotated[str | None, typer.Option(help="The action's parameters, a JSON object.")] = None,
+    profile: Annotated[str | None, typer.Option(help="A resource profile's name.")] = None,
+    callback: Annotated[str | None, typer.Option(help="Where the signed callback of each process goes.")] = None,
+    priority: Annotated[int | None, typer.Option(min=-10, max=10, help="Before your others, or after them.")] = None,
     key: Annotated[str | None, typer.Option(help="An idempotency key: repeat the same one safely.")] = None,
     *,
     with_inputs: Annotated[bool, typer.Option(help="Your entities at which every input is published.")] = False,
@@ -42,6 +45,9 @@ def create(  # noqa: PLR0913 - one for each field of a request
         "data_version": data_version,
         "select": {name: value for name, value in select.items() if value is not None},
         "params": params_of(params),
+        "resource_profile": profile,
+        "callback_url": callback,
+        "priority": priority,
         "idempotency_key": key,
     }
     with api() as client:

@@ -69,10 +69,9 @@ class ApiClient:
         dry_run: bool = False,
     ) -> dict[str, Any]:
         """POST one request; return the accepted process, the existing one, or the preview."""
-        headers = {"idempotency-key": idempotency_key} if idempotency_key else {}
         query = {"on_conflict": "use_existing"} if use_existing else {}
         query |= {"dry_run": "true"} if dry_run else {}
-        return self._send("POST", "", json=dict(request), headers=headers, params=query)
+        return self._send("POST", "", json=dict(request), headers=_keyed(idempotency_key), params=query)
 
     def process(self, process_id: str) -> dict[str, Any]:
         """Return everything about one process."""
@@ -82,9 +81,9 @@ class ApiClient:
         """End a process; return it as it stands then."""
         return self._send("POST", f"/{process_id}:cancel")
 
-    def retry(self, process_id: str) -> dict[str, Any]:
+    def retry(self, process_id: str, *, idempotency_key: str | None = None) -> dict[str, Any]:
         """Make a new process of an ended one's request; return the accepted process."""
-        return self._send("POST", f"/{process_id}:retry")
+        return self._send("POST", f"/{process_id}:retry", headers=_keyed(idempotency_key))
 
     def processes(self, count: int, filters: Mapping[str, str] | None = None) -> Iterator[dict[str, Any]]:
         """Yield the tenant's newest ``count`` processes that match, page by page."""
@@ -129,3 +128,7 @@ class ApiClient:
         if response.is_error:
             raise ApiError(document)
         return document
+
+
+def _keyed(idempotency_key: str | None) -> dict[str, str]:
+    return {} if idempotency_key is None else {"idempotency-key": idempotency_key}
