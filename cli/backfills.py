@@ -27,9 +27,9 @@ def create(  # noqa: PLR0913 - one for each field of a request
     params: Annotated[str | None, typer.Option(help="The action's parameters, a JSON object.")] = None,
     profile: Annotated[str | None, typer.Option(help="A resource profile's name.")] = None,
     callback: Annotated[str | None, typer.Option(help="Where the signed callback of each process goes.")] = None,
-    priority: Annotated[int | None, typer.Option(min=-10, max=10, help="Before your others, or after them.")] = None,
     key: Annotated[str | None, typer.Option(help="An idempotency key: repeat the same one safely.")] = None,
     *,
+    priority: Annotated[int | None, typer.Option(min=-10, max=10, help="Before your others, or after them.")] = None,
     with_inputs: Annotated[bool, typer.Option(help="Your entities at which every input is published.")] = False,
     dry_run: Annotated[bool, typer.Option(help="Say how many entities it would be about, and make nothing.")] = False,
     as_json: _Json = False,
@@ -66,7 +66,7 @@ def show(backfill_id: _Id, *, as_json: _Json = False) -> None:
 
 @app.command()
 def watch(backfill_id: _Id, timeout: Timeout = _A_DAY) -> None:
-    """Follow a backfill until all of its processes have ended; exit 0 only when all have succeeded and none is left out."""
+    """Follow a backfill to the end of all its processes; exit 0 only when all have succeeded and none is left out."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 

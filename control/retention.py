@@ -21,8 +21,8 @@ from contracts.states import State
 from control.backfills.counts import keep_pruned
 from control.callbacks.schedule import DeliveryState
 from control.log.tables import dead_letters, log_gaps
-from control.reconciling.materializations import EventReporter, partition_key
 from control.loops import STEP_SECONDS
+from control.reconciling.materializations import EventReporter, partition_key
 from control.tables import (
     deliveries,
     idempotency_keys,

@@ -36,7 +36,7 @@ from control.rules.reconciling import (
     subject_of,
 )
 from control.snapshots import CommitReader
-from control.tables import BACKLOG_SQL, BEGUN_SQL, launches, process_events, processes
+from control.tables import BACKLOG_SQL, BEGUN_SQL, launches, processes
 from control.transitions import lock, send_again, times_resent
 from resources.dagster.runs import DagsterRunsUnavailableError
 from resources.database import Database

@@ -140,9 +140,8 @@ def test_a_key_that_is_wrong_or_missing_and_an_api_that_is_away(shell: Shell) ->
 
 def test_a_backfill_from_preview_to_its_end(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "entities").write_text("e-1\n\n e-2\n")
-    asked = ("backfill", "create", "ingest", "v1", "--entities", str(tmp_path / "entities"))
+    asked = ("backfill", "create", "ingest", "v1", "--entities", str(tmp_path / "entities"), "--priority", "3")
     assert shell.ask(*asked, "--dry-run")["entities"] == 2
-    asked = (*asked, "--profile", "large", "--priority", "3")
     backfill_id = shell.ask(*asked, "--key", "nightly")["backfill_id"]
     assert shell.ask(*asked, "--key", "nightly")["backfill_id"] == backfill_id
     assert shell.ask("backfill", "pause", backfill_id)["state"] == "paused"
