@@ -212,6 +212,7 @@ def spark_config(settings: ComputeSettings, profile: Profile, scratch: Path) -> 
         "spark.driver.extraJavaOptions": " ".join(_java_options(settings, profile)),
         "spark.driver.extraClassPath": jars,
         "spark.executor.extraClassPath": jars,
+        "spark.executorEnv.TZ": "UTC",  # see live_in_utc
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.local.dir": str(scratch),
