@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from api import openapi, problems
 from api.logs import RequestLog
@@ -47,7 +48,7 @@ def create_app(
                 _keep_what_is_loaded()
             yield
 
-    app = FastAPI(title="Lakemill", version="1", lifespan=lifespan, redoc_url=None)
+    app = FastAPIOffline(title="Lakemill", version="1", lifespan=lifespan, redoc_url=None)
     app.state.metrics = RequestMetrics()
     app.add_middleware(RequestLog, metrics=app.state.metrics)
     problems.install(app)

@@ -15,7 +15,10 @@ from assets.tables.values import RANGED, Value, fit, is_number, spelled
 
 @dataclass(frozen=True, slots=True)
 class NotNull:
-    """No row has a null in these columns. Answered from the Parquet footers; of nested columns by a read of them."""
+    """No row has a null in these columns. Answered from the Parquet footers where they count; else by a read of them.
+
+    No footer counts the nulls of nested columns, and Spark's do not where the least and the greatest text have 4 KiB.
+    """
 
     columns: tuple[str, ...]
 

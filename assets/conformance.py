@@ -3,7 +3,7 @@
 It looks at a folder, or without one at the bucket that is configured, writes nothing, and prints a line for each breach
 and one that says how much it has looked at. Stricter than ``verify``: no key may lie there that the contract does not
 know, and each commit and tombstone must be in canonical form. Exit codes: 0 conforms, 1 does not, 2 there is no such
-folder.
+folder, 3 not configured, 5 the lake gave out: nobody knows.
 """
 
 import sys
@@ -11,13 +11,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from assets.snapshots.verify import verify
 from contracts.commit import Commit
 from contracts.identity import Coordinate
 from contracts.storage import CorruptSnapshotError, committed_at_key, is_known_key, retired_at_key
 from contracts.tombstone import Tombstone
 from resources.lake.folder import FileLake
-from resources.lake.store import Lake, S3Lake
+from resources.lake.store import Lake, LakeError, S3Lake
 from resources.settings import lake_settings
 
 
@@ -66,11 +68,25 @@ def _of_document(lake: Lake, key: str, place: Coordinate, kind: type[Commit] | t
 
 def main(arguments: list[str]) -> int:
     """Print every breach; return the exit code."""
-    settings = lake_settings()
     if arguments and not Path(arguments[0]).is_dir():
         sys.stderr.write(f"{arguments[0]} is no folder\n")
         return 2
-    lake = FileLake(Path(arguments[0])) if arguments else S3Lake(settings, settings.lake_bucket)
+    try:
+        return _judged(FileLake(Path(arguments[0])) if arguments else _configured())
+    except ValidationError as error:
+        sys.stderr.write(f"not configured: {error}\n")
+        return 3
+    except LakeError as error:
+        sys.stderr.write(f"not looked at to the end: {error}\n")
+        return 5
+
+
+def _configured() -> Lake:
+    settings = lake_settings()
+    return S3Lake(settings, settings.lake_bucket)
+
+
+def _judged(lake: Lake) -> int:
     looked, found = Looked(), 0
     for breach in breaches(lake, deep=True, looked=looked):
         sys.stdout.write(f"{breach}\n")

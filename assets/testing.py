@@ -17,6 +17,7 @@ from assets.declaration import Action, Landing
 from assets.registry import registry
 from assets.running.transform import parse_params, transform
 from assets.tables.schema import Schema
+from resources.spark.jvm import live_in_utc
 
 Row = Mapping[str, Any]
 
@@ -24,6 +25,7 @@ Row = Mapping[str, Any]
 @cache
 def local_spark() -> SparkSession:
     """Return one small session for all tests of a process, with the settings that change results in a run."""
+    live_in_utc()
     settings = {
         "spark.master": "local[1]",
         "spark.ui.enabled": "false",

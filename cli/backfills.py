@@ -25,8 +25,11 @@ def create(  # noqa: PLR0913 - one for each field of a request
     entities: Annotated[Path | None, typer.Option(exists=True, help="A file with one entity_id a line.")] = None,
     pattern: Annotated[str | None, typer.Option(help="Your entities that match: '*' any characters, '?' one.")] = None,
     params: Annotated[str | None, typer.Option(help="The action's parameters, a JSON object.")] = None,
+    profile: Annotated[str | None, typer.Option(help="A resource profile's name.")] = None,
+    callback: Annotated[str | None, typer.Option(help="Where the signed callback of each process goes.")] = None,
     key: Annotated[str | None, typer.Option(help="An idempotency key: repeat the same one safely.")] = None,
     *,
+    priority: Annotated[int | None, typer.Option(min=-10, max=10, help="Before your others, or after them.")] = None,
     with_inputs: Annotated[bool, typer.Option(help="Your entities at which every input is published.")] = False,
     dry_run: Annotated[bool, typer.Option(help="Say how many entities it would be about, and make nothing.")] = False,
     as_json: _Json = False,
@@ -42,6 +45,9 @@ def create(  # noqa: PLR0913 - one for each field of a request
         "data_version": data_version,
         "select": {name: value for name, value in select.items() if value is not None},
         "params": params_of(params),
+        "resource_profile": profile,
+        "callback_url": callback,
+        "priority": priority,
         "idempotency_key": key,
     }
     with api() as client:
@@ -60,7 +66,7 @@ def show(backfill_id: _Id, *, as_json: _Json = False) -> None:
 
 @app.command()
 def watch(backfill_id: _Id, timeout: Timeout = _A_DAY) -> None:
-    """Follow a backfill until all of its processes have ended; exit 0 only when all of them have succeeded."""
+    """Follow a backfill to the end of all its processes; exit 0 only when all have succeeded and none is left out."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -78,7 +84,7 @@ def watch(backfill_id: _Id, timeout: Timeout = _A_DAY) -> None:
 
         ask, what = partial(client.backfill, backfill_id), f"backfill {backfill_id}"
         found = poll(ask, _is_over, tell, what=what, seconds=timeout, pause=_LOOK_SECONDS)
-    raise typer.Exit(0 if not found["refused"] and set(found["processes"]) <= {State.SUCCEEDED} else 1)
+    raise typer.Exit(0 if _is_well(found) else 1)
 
 
 @app.command("ls")
@@ -118,6 +124,12 @@ def _is_over(found: dict[str, Any]) -> bool:
     """Whether all its processes are made and have ended: a paused one may be over too."""
     is_made = found["looked_at"] == found["entities"] or found["state"] == "cancelled"
     return is_made and all(State(state).is_terminal for state in found["processes"])
+
+
+def _is_well(found: dict[str, Any]) -> bool:
+    """Whether every entity has what was asked for. One that was cancelled may have left some out."""
+    is_whole = found["looked_at"] == found["entities"] and not found["refused"]
+    return is_whole and set(found["processes"]) <= {State.SUCCEEDED}
 
 
 def _ended(found: dict[str, Any]) -> int:

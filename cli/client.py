@@ -1,6 +1,5 @@
 """The REST API as a Python client uses it: for the demo, the benches and the end-to-end tests."""
 
-import time
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, ClassVar, Self
@@ -8,7 +7,6 @@ from typing import Any, ClassVar, Self
 import httpx
 
 from contracts.problems import LakemillError
-from contracts.states import State
 from contracts.views import MAX_PAGE
 
 _BUSY = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
@@ -71,10 +69,9 @@ class ApiClient:
         dry_run: bool = False,
     ) -> dict[str, Any]:
         """POST one request; return the accepted process, the existing one, or the preview."""
-        headers = {"idempotency-key": idempotency_key} if idempotency_key else {}
         query = {"on_conflict": "use_existing"} if use_existing else {}
         query |= {"dry_run": "true"} if dry_run else {}
-        return self._send("POST", "", json=dict(request), headers=headers, params=query)
+        return self._send("POST", "", json=dict(request), headers=_keyed(idempotency_key), params=query)
 
     def process(self, process_id: str) -> dict[str, Any]:
         """Return everything about one process."""
@@ -84,9 +81,9 @@ class ApiClient:
         """End a process; return it as it stands then."""
         return self._send("POST", f"/{process_id}:cancel")
 
-    def retry(self, process_id: str) -> dict[str, Any]:
+    def retry(self, process_id: str, *, idempotency_key: str | None = None) -> dict[str, Any]:
         """Make a new process of an ended one's request; return the accepted process."""
-        return self._send("POST", f"/{process_id}:retry")
+        return self._send("POST", f"/{process_id}:retry", headers=_keyed(idempotency_key))
 
     def processes(self, count: int, filters: Mapping[str, str] | None = None) -> Iterator[dict[str, Any]]:
         """Yield the tenant's newest ``count`` processes that match, page by page."""
@@ -99,18 +96,6 @@ class ApiClient:
             cursor = page["next_cursor"]
             if cursor is None:
                 return
-
-    def wait(self, process_id: str, *, seconds: float, until: frozenset[State] | None = None) -> dict[str, Any]:
-        """Poll until the process is terminal, or in one of ``until``. Raises TimeoutError with the last answer."""
-        deadline = time.monotonic() + seconds
-        while True:
-            process = self.process(process_id)
-            state = State(process["state"])
-            if state in until if until else state.is_terminal:
-                return process
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"process {process_id} is still {state.value} after {seconds:.0f} s: {process}")
-            time.sleep(0.25)
 
     def create_backfill(self, request: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
         """POST one backfill; return it, the one that was there under its id, or the preview."""
@@ -143,3 +128,7 @@ class ApiClient:
         if response.is_error:
             raise ApiError(document)
         return document
+
+
+def _keyed(idempotency_key: str | None) -> dict[str, str]:
+    return {} if idempotency_key is None else {"idempotency-key": idempotency_key}

@@ -1,12 +1,15 @@
 """``lakemill tenants …``: tenants, their limits and their entities. Talks to the control plane's database."""
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.keys import administrator, in_database
 from contracts.tenancy import Tenant, TenantLimits
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 app = typer.Typer(no_args_is_help=True, help="Tenants, their limits, and whose an entity is.")
 
@@ -34,10 +37,13 @@ def change(tenant: _Name, pattern: _Pattern = None, limits: _Limits = None) -> N
     """Change a tenant's pattern, or its limits: those named take the place of all that it had."""
     from control.tenancy import tenants
 
-    now = in_database(lambda conn: tenants.get(conn, tenant))
-    changed = _tenant(tenant, now, pattern, limits)
-    in_database(lambda conn: tenants.change(conn, changed, administrator()))
-    typer.echo(changed.model_dump_json(indent=1))
+    async def work(conn: "AsyncConnection") -> Tenant:
+        now = await tenants.get(conn, tenant, is_locked=True)
+        changed = _tenant(tenant, now, pattern, limits)
+        await tenants.change(conn, changed, administrator())
+        return changed
+
+    typer.echo(in_database(work).model_dump_json(indent=1))
 
 
 @app.command("ls")

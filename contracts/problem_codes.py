@@ -71,8 +71,8 @@ _ALL = (
         "invalid_idempotency_key",
         400,
         "The Idempotency-Key cannot be used",
-        "The header stands twice, is empty or too long, or holds something else than visible ASCII.",
-        "Send the header once, 1 to 255 visible ASCII characters.",
+        "It is empty, too long or no visible ASCII, stands twice, contradicts the body, or stands above a batch.",
+        "Send it once, 1 to 255 visible ASCII characters; in a batch as a field of each process.",
     ),
     Problem(
         "validation_failed",

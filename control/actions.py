@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Self
 
 from sqlalchemy import Row, Text, bindparam, cast, delete, func, select, update
@@ -14,9 +14,10 @@ from contracts.problems import ProblemError
 from contracts.reports import ActionEntry, Catalogue
 from contracts.views import ActionCatalogue
 from control.recovery.tables import RECOVERING
-from control.tables import actions, profiles
+from control.tables import actions, idempotency_keys, processes, profiles
 from control.tenancy.admin_log import note_admin
 
+RETURNS_WITHIN = timedelta(minutes=10)
 _CATALOGUE_LOCK = 0x6C616B65_00000003
 
 
@@ -29,7 +30,8 @@ async def publish(conn: AsyncConnection, new: Catalogue, actor: str) -> None:
     await conn.execute(select(func.pg_advisory_xact_lock(_CATALOGUE_LOCK)))  # two at once would lock rows crosswise
     changes = _changes(await catalogue(conn), new)
     names = [entry.name for entry in new.actions]
-    await conn.execute(update(actions).where(actions.c.name.not_in(names)).values(is_published=0))
+    gone = update(actions).where(actions.c.name.not_in(names), actions.c.is_published == 1)
+    await conn.execute(gone.values(is_published=0, published_at=func.now()))
     for entry in sorted(new.actions, key=lambda entry: entry.name):
         await _put(conn, entry)
     await conn.execute(delete(profiles).where(profiles.c.name.not_in(list(new.profiles))))
@@ -69,8 +71,22 @@ async def published(conn: AsyncConnection, name: str) -> ActionEntry | None:
     return None if entry is None else ActionEntry.model_validate(entry)
 
 
-async def registering(conn: AsyncConnection, dataset: str) -> str:
-    """Return the published action that makes ``dataset`` of one delivery. Raises ProblemError (unknown_action)."""
+async def may_return(conn: AsyncConnection, name: str) -> bool:
+    """Return whether an action was withdrawn so lately that whoever replaces a code location may publish it again."""
+    gone = (actions.c.name == name, actions.c.is_published == 0, actions.c.published_at > func.now() - RETURNS_WITHIN)
+    return await conn.scalar(select(actions.c.name).where(*gone)) is not None
+
+
+async def registering(conn: AsyncConnection, tenant: str, dataset: str, key: str | None) -> str:
+    """Return the published action that makes ``dataset`` of one delivery. Raises ProblemError (unknown_action).
+
+    What ``key`` was accepted for is answered again with its own action, whatever became of that since.
+    """
+    first = select(processes.c.action).join(idempotency_keys, idempotency_keys.c.process_id == processes.c.id)
+    is_mine = (idempotency_keys.c.tenant_id == tenant, idempotency_keys.c.key == key, processes.c.dataset == dataset)
+    repeated: str | None = None if key is None else await conn.scalar(first.where(*is_mine))
+    if repeated is not None:
+        return repeated
     query = select(actions.c.name).where(
         actions.c.dataset == dataset, actions.c.is_published == 1, actions.c.entry["registers"].as_boolean()
     )

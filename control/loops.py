@@ -18,6 +18,8 @@ log = structlog.get_logger(__name__)
 
 GRACE_SECONDS = 10.0
 STUCK_SECONDS = 180.0
+STEP_SECONDS = 60.0
+"""A step that asks others one by one, who may be slow, leaves the rest for the next one after so long."""
 _FIRST_BACKOFF = 0.5
 _LONGEST_BACKOFF = 10.0
 _BEAT_SECONDS = 1.0

@@ -8,6 +8,7 @@ Dagster is told of its snapshots without a run, so that their partitions keep th
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from contracts.states import State
 from control.backfills.counts import keep_pruned
 from control.callbacks.schedule import DeliveryState
 from control.log.tables import dead_letters, log_gaps
+from control.loops import STEP_SECONDS
 from control.reconciling.materializations import EventReporter, partition_key
 from control.tables import (
     deliveries,
@@ -170,7 +172,7 @@ async def _forget_runs(
     except DagsterRunsUnavailableError:
         return []  # the reader has raised the alert
     kept: set[UUID] = set()
-    is_away = False
+    is_away, until = False, monotonic() + STEP_SECONDS
     for launch_id, launched in found.items():
         rows = members[launch_id]
         if is_away or any(run.status in _ALIVE for run in launched):
@@ -182,6 +184,7 @@ async def _forget_runs(
             log.warning("retention.runs_kept", launch_id=str(launch_id), error=str(error))
             kept.update(row["id"] for row in rows)
             is_away = not isinstance(error, DagsterRefusedError)  # who does not answer is not asked for the others
+        is_away = is_away or monotonic() > until  # nor who takes too long
     return [process_id for process_id in process_ids if process_id not in kept]
 
 

@@ -60,7 +60,11 @@ async def read_commit(
             data = await asyncio.get_running_loop().run_in_executor(_READERS, lake.get, key)
     except TimeoutError as error:
         raise LakeUnavailableError(f"{lake.url(key)}: no answer within {wait_seconds:g} s") from error
-    return None if data is None else published_in(data, coordinate, lake.url(dataset_prefix(coordinate)))
+    if data is None:
+        return None
+    # It names up to 100,000 files, which takes seconds: the loop has others to serve. Not in one of the threads above,
+    # all of which may wait for the lake.
+    return await asyncio.to_thread(published_in, data, coordinate, lake.url(dataset_prefix(coordinate)))
 
 
 def published_in(data: bytes, coordinate: Coordinate, url: str) -> Published:

@@ -48,6 +48,7 @@ api_keys = sa.Table(
     now("created_at"),
     moment("expires_at"),
     moment("revoked_at"),
+    sa.Column("life", sa.Interval),  # for how long it was made, whatever a rotation has left of that
 )
 
 entities = sa.Table(
@@ -82,7 +83,7 @@ actions = sa.Table(
     sa.Column("digest", sa.Text, nullable=False),
     sa.Column("entry", JSONB, nullable=False),  # contracts.reports.ActionEntry
     sa.Column("is_published", sa.SmallInteger, nullable=False, server_default="1"),  # 0 once withdrawn
-    now("published_at"),
+    now("published_at"),  # or withdrawn
 )
 
 profiles = sa.Table(

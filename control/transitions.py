@@ -119,6 +119,13 @@ async def send_again(conn: AsyncConnection, row: Row, *, delay: timedelta, actor
     await note(conn, row, kind="resent", actor=actor, detail={**place, "again_in_seconds": delay.total_seconds()})
 
 
+async def times_resent(conn: AsyncConnection, row: Row) -> int:
+    """Return how often the current attempt of the process ``row`` was sent again."""
+    events = process_events.c
+    mine = (events.process_id == row["id"], events.attempt == row["attempt"], events.kind == "resent")
+    return (await conn.execute(select(func.count()).where(*mine))).scalar_one()
+
+
 async def note(
     conn: AsyncConnection,
     row: Row,

@@ -77,11 +77,14 @@ def loops_of(ports: Ports) -> tuple[Loop, ...]:
     async def reconcile() -> int:
         await watch.look()
         acted = await reconciler.reconcile() + await deliver_missed(db) + await keep_counts(db)
-        if ports.runs is not None:
-            acted += await report_lost_materializations(db, ports.runs, ports.dagster)
-            acted += await end_unwanted_runs(db, ports.runs, ports.dagster)
         log.debug("reconcile.done", acted=acted)
         return 0  # what was done needs no second look before the next interval
+
+    async def tell_dagster() -> int:
+        if ports.runs is not None:
+            await report_lost_materializations(db, ports.runs, ports.dagster)
+            await end_unwanted_runs(db, ports.runs, ports.dagster)
+        return 0
 
     pruner = Pruner(db, settings, ports.runs, ports.dagster)
     expander = Expander(db, ports.lake, InputCheck(db, ports.lake), settings)
@@ -90,6 +93,8 @@ def loops_of(ports: Ports) -> tuple[Loop, ...]:
         Loop("release", release, settings.release_interval),
         Loop("callbacks", courier.step, settings.callback_interval, courier.finish),
         Loop("reconcile", reconcile, settings.reconcile_interval),
+        # Apart: many runs to be ended, or a slow Dagster, must not keep the reconciler.
+        Loop("dagster", tell_dagster, settings.reconcile_interval),
         Loop("backfills", expander.step, settings.release_interval),
         Loop("retention", pruner.step, settings.retention_interval),
     )

@@ -22,7 +22,7 @@ from dagster._config.config_schema import UserConfigSchema
 from dagster._core.storage.config import pg_config
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
-from dagster_postgres.utils import pg_url_from_config
+from dagster_postgres.utils import create_pg_engine, pg_url_from_config, set_pg_statement_timeout
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import DisconnectionError
 
@@ -30,7 +30,7 @@ STATEMENT_TIMEOUT_MS = 60_000
 RECYCLE_SECONDS = 3_600
 IDLE_SECONDS = 2.0
 """After so long without a statement a run closes its connections."""
-_RUN_OVERFLOW = 2
+_OF_A_RUN = 3
 _QUESTIONS = (
     *("has_table", "has_built_index", "has_secondary_index", "has_secondary_index_table", "has_run_stats_index_cols"),
     *("has_backfill_id_column", "has_bulk_actions_selector_cols", "has_instigators_table", "_has_instigators_table"),
@@ -40,7 +40,7 @@ _QUESTIONS = (
 
 
 class PooledPostgresStorage(DagsterPostgresStorage):
-    """Keeps one connection open per part of the storage, and up to ``keep_connections`` more while they are busy.
+    """Keeps connections open, up to ``keep_connections`` for each part of the storage.
 
     Runs are many, and silent while they compute: they keep theirs for ``IDLE_SECONDS`` only, and ask before each use
     whether it lives, because none of them must fail when the database was restarted meanwhile. A run started by the
@@ -68,15 +68,32 @@ class PooledPostgresStorage(DagsterPostgresStorage):
         parts: list[Any] = [storage.run_storage, storage.event_log_storage, storage.schedule_storage]
         if keep and parent_process() is None:
             for part in parts:
-                part.optimize_for_webserver(STATEMENT_TIMEOUT_MS, RECYCLE_SECONDS, max_overflow=keep)
+                _pool(part, keep)
         else:
             for part in parts[:2]:  # a run has no schedules
-                part.optimize_for_webserver(STATEMENT_TIMEOUT_MS, RECYCLE_SECONDS, max_overflow=_RUN_OVERFLOW)
+                _pool(part, _OF_A_RUN)
                 _keep_while_busy(part._engine)
         for part in parts:
             for question in _QUESTIONS:
                 _ask_until_yes(part, question)
         return storage
+
+
+def _pool(part: Any, size: int) -> None:
+    """Let a part of the storage keep as many connections as it needs at once, ``size`` at most.
+
+    ``optimize_for_webserver`` of dagster-postgres keeps one and closes every other after one use.
+    """
+    part._engine = create_pg_engine(
+        part.postgres_url,
+        part._token_provider,
+        isolation_level="AUTOCOMMIT",
+        pool_size=size,
+        max_overflow=0,
+        pool_use_lifo=True,
+        pool_recycle=RECYCLE_SECONDS,
+    )
+    event.listen(part._engine, "connect", lambda conn, _: set_pg_statement_timeout(conn, STATEMENT_TIMEOUT_MS))
 
 
 def _ask_until_yes(part: Any, question: str) -> None:

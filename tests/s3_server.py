@@ -26,9 +26,10 @@ from resources.lake.admin import ensure_buckets
 from resources.settings import LakeSettings
 from tests.certificates import Authority
 
-RESET, SILENT = 0, -1
-"""In the place of a status: the connection is reset, or nothing is ever answered."""
+RESET, SILENT, CUT = 0, -1, -2
+"""In the place of a status: the connection is reset, nothing is ever answered, or the body breaks off in its middle."""
 ACCESS_KEY, SECRET_KEY = "lakemill-tests", "canary-s3-secret-of-the-tests"
+_CODES = {400: "ExpiredToken", 403: "AccessDenied", 503: "SlowDown"}
 _FLAGS = {
     "s3.port": "s3",
     "s3.port.grpc": "s3-grpc",
@@ -96,8 +97,8 @@ class LossyProxy:
 
     It loses the answers to the next ``lose`` requests that ``may_lose`` (method, path) chooses, usually PUTs, and
     changes the bodies of the next ``spoil`` PUTs. ``meets`` says what befalls a request (method, path) before it
-    reaches the store: an error status, ``RESET``, ``SILENT``, or (None) nothing. ``delay``: how many seconds every
-    request is held up.
+    reaches the store: an error status, ``RESET``, ``SILENT``, or (None) nothing; or its answer: ``CUT``. ``delay``: how
+    many seconds every request is held up.
     """
 
     def __init__(self, target: str) -> None:
@@ -154,7 +155,7 @@ def lossy_proxy(target: str, tls: ssl.SSLContext | None = None) -> Iterator[tupl
             self.close_connection = True
             time.sleep(proxy.delay)
             trouble = proxy.meets(self.command, self.path)
-            if trouble is not None:
+            if trouble is not None and trouble != CUT:
                 self.fail(trouble)
                 return
             answer, content = proxy.forward(self)
@@ -169,7 +170,7 @@ def lossy_proxy(target: str, tls: ssl.SSLContext | None = None) -> Iterator[tupl
             self.send_header("Content-Length", length)
             self.send_header("Connection", "close")
             self.end_headers()
-            self.wfile.write(content)
+            self.wfile.write(content[: len(content) // 2] if trouble == CUT else content)
 
         def fail(self, status: int) -> None:
             if status == RESET:
@@ -179,7 +180,7 @@ def lossy_proxy(target: str, tls: ssl.SSLContext | None = None) -> Iterator[tupl
             if status == SILENT:
                 self.rfile.read(1)  # until the client hangs up
                 return
-            body = f"<Error><Code>{'SlowDown' if status == 503 else 'InternalError'}</Code></Error>".encode()
+            body = f"<Error><Code>{_CODES.get(status, 'InternalError')}</Code></Error>".encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.send_header("Connection", "close")

@@ -11,6 +11,7 @@ from api.bodies import json_body
 from api.openapi import request_body
 from api.parameters import NoQuery
 from api.problems import TENANT_REFUSALS, responses
+from api.routes.processes import KEY_HEADER, idempotency_key
 from api.services import Ports
 from contracts.backfills import (
     MAX_BACKFILL_BYTES,
@@ -73,7 +74,7 @@ _REFUSALS = (*TENANT_REFUSALS, "not_found")
     "",
     status_code=201,
     response_model=BackfillView,
-    openapi_extra={"requestBody": request_body(BackfillRequest, EXAMPLE)},
+    openapi_extra={"requestBody": request_body(BackfillRequest, EXAMPLE), "parameters": [KEY_HEADER]},
     responses=_INSTEAD
     | responses(
         *TENANT_REFUSALS,
@@ -81,6 +82,7 @@ _REFUSALS = (*TENANT_REFUSALS, "not_found")
         "unsupported_media_type",
         "malformed_json",
         "duplicate_key",
+        "invalid_idempotency_key",
         "unknown_action",
         "recovering",
         "callback_forbidden",
@@ -92,16 +94,24 @@ async def create(
     caller: Submitter,
     query: Annotated[CreateQuery, Query()],
     asked: Annotated[BackfillRequest, Depends(json_body(BackfillRequest, MAX_BACKFILL_BYTES))],
+    key: Annotated[str | None, Depends(idempotency_key)],
     ports: Ports,
 ) -> Response:
-    """Ask for an action at many entities. They become ordinary processes, a window at a time."""
+    """Ask for an action at many entities. They become ordinary processes, a window at a time.
+
+    An Idempotency-Key may stand in the header or in the body.
+    """
+    if key is not None:
+        if asked.idempotency_key not in {None, key}:
+            raise ProblemError("invalid_idempotency_key", "the header and the body name two keys")
+        asked = asked.model_copy(update={"idempotency_key": key})
     if query.dry_run:
         return _json(await backfills.preview(ports.db, ports.settings, caller.rules, asked))
     made, is_repeated = await backfills.create(ports.db, ports.settings, caller, asked)
     return _json(made, 200 if is_repeated else 201)
 
 
-@router.get("", response_model=BackfillPage, responses=responses(*_REFUSALS))
+@router.get("", response_model=BackfillPage, responses=responses(*TENANT_REFUSALS))
 async def list_backfills(caller: Reader, query: Annotated[ListQuery, Query()], ports: Ports) -> Response:
     """List backfills, newest first."""
     return _json(await backfills.page(ports.db, caller.tenant, limit=query.limit, before=query.cursor))

@@ -10,6 +10,7 @@ from api.bodies import json_body
 from api.openapi import request_body
 from api.parameters import NoQuery
 from api.problems import TENANT_REFUSALS, responses
+from api.routes.processes import idempotency_key
 from api.services import Ports
 from contracts.messages import MAX_BATCH, MAX_BATCH_BYTES, Batch, BatchItem
 from contracts.problems import ProblemError
@@ -51,16 +52,20 @@ class _Items(BaseModel):
         "unsupported_media_type",
         "malformed_json",
         "duplicate_key",
+        "invalid_idempotency_key",
         "recovering",
     ),
 )
 async def submit_many(
     caller: Submitter,
     _: NoQuery,
+    key: Annotated[str | None, Depends(idempotency_key)],
     submitted: Annotated[_Items, Depends(json_body(_Items, MAX_BATCH_BYTES))],
     ports: Ports,
 ) -> Response:
     """Submit up to 1,000 processes. Each is accepted or refused as it would be alone; see its `status`."""
+    if key is not None:
+        raise ProblemError("invalid_idempotency_key", "each process of a batch has its own: the field idempotency_key")
     submissions = [_submission(caller, item) for item in submitted.processes]
     results = await accept_many(ports.db, ports.inputs, ports.settings, submissions)
     return Response(BatchAnswer(results=results).model_dump_json(), media_type="application/json")

@@ -85,7 +85,7 @@ async def register_snapshot(
     The answer is a process, as if it had been asked for by the action's name.
     """
     async with ports.db.reading() as conn:
-        action = await registering(conn, registration.dataset)
+        action = await registering(conn, caller.tenant, registration.dataset, key)
     submission = Submission(caller.rules, registration.request(action), caller.actor, key)
     return accepted(await accept(ports.db, ports.inputs, ports.settings, submission))
 

@@ -1,7 +1,7 @@
 """Measuring the declared checks on what was written, before anybody can see it.
 
-Rows, null counts and most bounds stand in the footers that the commit reads anyway. Everything else is answered by one
-read of just the columns that it needs, whatever the number of checks.
+Rows, most null counts and most bounds stand in the footers that the commit reads anyway. Everything else is answered by
+one read of just the columns that it needs, whatever the number of checks.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,8 +13,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from assets.checks import AcceptedRange, AcceptedValues, Check, Holds, NotNull, RowBound, Unique
-from assets.errors import CheckFailedError, CommitterError
-from assets.running.failures import cause_below, sentence
+from assets.errors import CheckFailedError
+from assets.running.failures import is_of_expression, sentence
 from assets.tables.footers import Footer
 from assets.tables.schema import Schema
 from assets.tables.values import Value, fit, literal
@@ -70,22 +70,24 @@ def measure(checks: Sequence[Check], written: Written, rows_of: CountRows) -> li
     return results
 
 
-def scan_of(frame: "DataFrame") -> Scan:
-    """Return the scan over ``frame``: one Spark job that reads only the columns that the aggregates name.
+def scan_of(read: "Callable[[], DataFrame]") -> Scan:
+    """Return the scan over what ``read`` makes: one Spark job that reads only the columns that the aggregates name.
 
-    It raises NoValueError when it is an aggregate that fails, and Spark's error when anything below does.
+    To make the frame Spark looks for every file: ``read`` is called by the first scan, and not without one. A scan
+    raises NoValueError when it is an aggregate that fails, and Spark's error when anything else does.
     """
+    frame = cache(read)
 
     def scan(aggregates: Sequence[str]) -> Sequence[Any]:
         from py4j.protocol import Py4JJavaError  # noqa: PLC0415 - only runs need Spark
         from pyspark.errors import PySparkException  # noqa: PLC0415
 
         try:
-            row = frame.selectExpr(*(f"{each} AS value_{place}" for place, each in enumerate(aggregates))).first()
+            row = frame().selectExpr(*(f"{each} AS value_{place}" for place, each in enumerate(aggregates))).first()
         except (PySparkException, Py4JJavaError) as error:
-            if cause_below(error):
-                raise
-            raise NoValueError(sentence(error)) from error
+            if is_of_expression(error):
+                raise NoValueError(sentence(error)) from error
+            raise
         return tuple(row or ())
 
     return scan
@@ -117,11 +119,11 @@ def _result(check: Check, question: _Question, values: Iterator[Any]) -> CheckRe
 def _question(check: Check, written: Written, rows_of: CountRows) -> _Question:
     match check:
         case NotNull(columns):
-            nested = [column for column in columns if column in written.schema.nested]
-            counted = {column: _nulls(column, written.footers) for column in columns if column not in nested}
-            aggregates = tuple(f"count_if(`{column}` IS NULL)" for column in nested)
+            counted = _nulls(columns, written.footers)
+            asked = [column for column in columns if column not in counted]
             return _Question(
-                lambda *counts: _no_nulls(columns, counted | dict(zip(nested, counts, strict=True))), aggregates
+                lambda *counts: _no_nulls(columns, counted | dict(zip(asked, counts, strict=True))),
+                tuple(f"count_if(`{column}` IS NULL)" for column in asked),
             )
         case RowBound():
             return _Question(lambda: _bounded(check, written.rows, rows_of))
@@ -146,10 +148,10 @@ def _no_nulls(columns: Sequence[str], nulls: Mapping[str, int]) -> tuple[bool, s
     return not any(nulls.values()), ", ".join(f"{column} has {nulls[column]} nulls" for column in columns)
 
 
-def _nulls(column: str, footers: Sequence[Footer]) -> int:
-    if missing := [footer.key for footer in footers if column not in footer.null_counts]:
-        raise CommitterError(f"{missing[0]}: the footer does not count the nulls of {column}")
-    return sum(footer.null_counts[column] for footer in footers)
+def _nulls(columns: Sequence[str], footers: Sequence[Footer]) -> dict[str, int]:
+    """Return how many nulls each column has, without those whose nulls some footer does not count."""
+    told = [column for column in columns if all(column in footer.null_counts for footer in footers)]
+    return {column: sum(footer.null_counts[column] for footer in footers) for column in told}
 
 
 def _bounded(check: RowBound, rows: int, rows_of: CountRows) -> tuple[bool, str]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from assets.errors import ActionContractError, CommitterError
-from assets.tables.footers import Footer, read_footers
+from assets.tables.footers import Footer, OutOfRangeError, read_footers
 from assets.tables.schema import Schema
 from contracts.commit import DataFile
 from contracts.identity import Coordinate
@@ -33,7 +33,8 @@ def finished_files(lake: Lake, coordinate: Coordinate, token: str) -> list[Foote
     """Return the footers of all data files of the execution ``token``.
 
     Raises CommitterError when its folder is not exactly what one finished job of the magic committer left, and
-    ActionContractError, once they are removed, when there are files at the coordinate that have no place there.
+    ActionContractError for values that no snapshot may hold, and when there are files at the coordinate that have no
+    place there, once they are removed.
     """
     folder = token_prefix(coordinate, token)
     success = _success_marker(lake, folder)
@@ -44,6 +45,8 @@ def finished_files(lake: Lake, coordinate: Coordinate, token: str) -> list[Foote
     _compare(found, success, folder)
     try:
         return read_footers(lake, found)
+    except OutOfRangeError as error:
+        raise ActionContractError(f"the result cannot be published: {error}") from error
     except CorruptSnapshotError as error:
         raise CommitterError(f"what was just written cannot be read back: {error}") from error
 

@@ -27,7 +27,16 @@ _BY_TEXT: tuple[tuple[re.Pattern[str], ReasonCode], ...] = (
     # S3A keeps what it uploads on the local disk first, and Spark what does not fit into memory.
     (re.compile(r"No space left on device|Disk quota exceeded|File too large"), ReasonCode.DISK_FULL),
     (
-        re.compile(r"AWSClientIOException|SdkClientException|AWSStatus500|AWSServiceThrottled|AWSServiceIOException"),
+        # Executors that went took along what others wanted of them. Before the store: a network breaks both alike.
+        re.compile(r"FetchFailedException|has failed the maximum allowable number of times"),
+        ReasonCode.SPARK_UNAVAILABLE,
+    ),
+    (
+        # Spark tells of a body that breaks off as of a bad file, and S3A of a refusal in Java's own word.
+        re.compile(
+            r"\bAWS\w+Exception|SdkClientException|java\.nio\.file\.AccessDeniedException"
+            r"|FAILED_READ_FILE(?s:.*)(java\.net\.Socket|Premature end of Content-Length)"
+        ),
         ReasonCode.STORAGE_UNAVAILABLE,
     ),
     (
@@ -49,6 +58,8 @@ _BY_TEXT: tuple[tuple[re.Pattern[str], ReasonCode], ...] = (
 _BRIDGE = "An error occurred while calling"  # the first line that says nothing but which object was called
 _ROOT_CAUSE = re.compile(r"^Caused by: (?:[\w$]+\.)*([\w$]+: .+)$", re.MULTILINE)
 _RAISED = re.compile(r"^: (?:[\w$]+\.)*([\w$]+: .+)$", re.MULTILINE)  # by that call, where nothing caused it
+_WORKER = "An exception was thrown from the Python worker"  # and the traceback tells which
+_IN_PYTHON = re.compile(r"^Traceback \(most recent call last\):\n(?: .*\n)*(\S.*)$", re.MULTILINE)
 _MORE_MEMORY = "; ask for a larger resource_profile"
 
 
@@ -58,7 +69,8 @@ def reason_for(
     """Classify ``error``. ``in_action``: it came from the action's code or from Spark computing its result.
 
     ``lost_driver`` says how Spark itself has ended: an ``error`` that is not our own is a consequence.
-    ``lost_executors`` says why executors went, in Spark's words: it decides where ``error`` tells only that they did.
+    ``lost_executors`` says why executors went, in Spark's words, the last one first: where ``error`` tells only that
+    they did, the last that says more decides. Earlier ones were made good.
     """
     if isinstance(error, PodsFailedError) and error.reason.code is not ReasonCode.SPARK_UNAVAILABLE:
         return error.reason
@@ -69,7 +81,8 @@ def reason_for(
     if code is ReasonCode.SPARK_UNAVAILABLE and lost_executors:
         told = dict.fromkeys(f"{why[:_QUOTED]}…" if len(why) > _QUOTED else why for why in lost_executors)
         message = f"{message}; lost executors: {'; '.join(told)}"[:MAX_MESSAGE]
-        code = _code_of_text("\n".join(lost_executors)) or code
+        codes = (_code_of_text(why) for why in lost_executors)
+        code = next((told for told in codes if told), code)
     if code is ReasonCode.OUT_OF_MEMORY:
         message = message[: MAX_MESSAGE - len(_MORE_MEMORY)] + _MORE_MEMORY
     return Reason(code=code, message=message)
@@ -85,12 +98,38 @@ def _code(error: BaseException, *, in_action: bool) -> ReasonCode:
             return code
     if not isinstance(error, Exception):  # interrupted from outside
         return ReasonCode.RUN_DIED
-    return cause_below(error) or (ReasonCode.ACTION_RAISED if in_action else ReasonCode.RUN_DIED)
+    return _cause_below(error) or (ReasonCode.ACTION_RAISED if in_action else ReasonCode.RUN_DIED)
 
 
-def cause_below(error: BaseException) -> ReasonCode | None:
+def _cause_below(error: BaseException) -> ReasonCode | None:
     """Return what went wrong below Spark, as far as its stack tells; None when what it was asked for went wrong."""
     return _code_of_text("\n".join(f"{type(link).__name__}: {link}" for link in _chain(error)))
+
+
+def is_of_expression(error: Exception) -> bool:
+    """Return whether ``error``, of Spark, says by its kind that a row's values made an expression raise.
+
+    What went wrong below is none, nor is anything else that ends a job, as when somebody cancels it.
+    """
+    from py4j.protocol import Py4JJavaError  # noqa: PLC0415 - only runs need Spark
+    from pyspark import errors as kinds  # noqa: PLC0415
+    from pyspark.errors.exceptions.captured import convert_exception  # noqa: PLC0415
+
+    if _cause_below(error):
+        return False
+    # What has no name of Spark's, as a bad regular expression, stands below "Job aborted".
+    if isinstance(error, Py4JJavaError) and (cause := error.java_exception.getCause()) is not None:
+        error = convert_exception(cause)
+    return isinstance(
+        error,
+        kinds.ArithmeticException
+        | kinds.ArrayIndexOutOfBoundsException
+        | kinds.DateTimeException
+        | kinds.IllegalArgumentException  # numbers that are none, too
+        | kinds.PythonException
+        | kinds.SparkRuntimeException
+        | kinds.SparkUpgradeException,
+    )
 
 
 def _code_of_text(text: str) -> ReasonCode | None:
@@ -106,6 +145,8 @@ def sentence(error: BaseException) -> str:
     causes = _ROOT_CAUSE.findall(text)
     if first.startswith(_BRIDGE) and (told := causes or _RAISED.findall(text)):
         return f"Spark: {told[-1]}"[:MAX_MESSAGE]
+    if first.startswith(_WORKER) and (raised := _IN_PYTHON.findall(text)):
+        return str(raised[-1])[:MAX_MESSAGE]
     root = f"; caused by {causes[-1]}" if causes else ""
     return f"{type(error).__name__}: {first}{root}"[:MAX_MESSAGE]
 

@@ -163,8 +163,8 @@ class _Run:
         task, lake, schema = self._task, self._tools.lake, self._task.action.schema
         footers = finished_files(lake, task.coordinate, self._token)
         files = data_files(footers, self._folder, schema)
-        frame = read_files(spark, schema, [lake.spark_url(footer.key) for footer in footers])
-        written = Written(schema, footers, scan_of(frame))
+        urls = [lake.spark_url(footer.key) for footer in footers]
+        written = Written(schema, footers, scan_of(lambda: read_files(spark, schema, urls)))
         checks = measure(task.action.checks, written, lambda name: inputs[name].rows(spark))
         self._reach("audited")
         provenance = Provenance(

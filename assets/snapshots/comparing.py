@@ -1,6 +1,6 @@
 """What differs between two snapshots of one dataset: by what their commits say, or row by row over key columns."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -56,14 +56,19 @@ def compare_commits(old: Snapshot, new: Snapshot) -> CommitDifference:
     return CommitDifference(_differing(_data(old, new), _data(new, old)), _differing(_origin(old), _origin(new)))
 
 
-def compare_rows(old: Snapshot, new: Snapshot, keys: Sequence[str]) -> RowDifference:
+def compare_rows(
+    old: Snapshot, new: Snapshot, keys: Sequence[str], *, progress: Callable[[int, int], None] = lambda *_: None
+) -> RowDifference:
     """Compare all rows, both tables in memory. Nulls are equal to nulls, and NaN to NaN.
 
     Columns that only one of them has, or that have another type, are left out: ``compare_commits`` tells of them.
-    Raises KeyColumnsError, CorruptSnapshotError and the lake's errors.
+    ``progress`` hears how many files were read, and of how many. Raises KeyColumnsError, CorruptSnapshotError and the
+    lake's errors.
     """
     _refuse(old, new, keys)
-    left, right = _keyed(old, keys), _keyed(new, keys)
+    files = len(old.commit.files) + len(new.commit.files)
+    read = iter(range(1, files + 1))
+    left, right = (_keyed(each, keys, lambda: progress(next(read), files)) for each in (old, new))
     shared = [name for name in left.column_names if name not in keys and _type(left, name) == _type(right, name)]
     joined = _rows(left, keys, _OLD).join(_rows(right, keys, _NEW), list(keys), join_type="full outer")
     was, is_there = (pc.is_valid(joined[side]) for side in (_OLD, _NEW))
@@ -122,9 +127,9 @@ def _refuse(old: Snapshot, new: Snapshot, keys: Sequence[str]) -> None:
             raise KeyColumnsError(f"{name} was {was} and is {is_now}: keys of two types are not compared")
 
 
-def _keyed(snapshot: Snapshot, keys: Sequence[str]) -> pa.Table:
+def _keyed(snapshot: Snapshot, keys: Sequence[str], heard: Callable[[], None]) -> pa.Table:
     where = snapshot.commit.coordinate
-    table = snapshot.to_arrow()
+    table = snapshot.to_arrow(heard)
     if nulls := [name for name in keys if table[name].null_count]:
         raise KeyColumnsError(f"{where}: {', '.join(nulls)} holds nulls, and cannot be a key")
     if shared := table.num_rows - table.group_by(list(keys)).aggregate([]).num_rows:

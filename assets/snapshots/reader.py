@@ -4,7 +4,7 @@ Arrow and Spark are imported where they are used: whoever wants to know what is 
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -79,13 +79,20 @@ class Snapshot:
         for file, found in zip(self.commit.files, self.objects, strict=True):
             yield decode(self.lake, found, file.rows, self.schema)
 
-    def to_arrow(self) -> "pa.Table":
-        """Return the snapshot as one Arrow table, in memory. Raises as ``tables`` does."""
+    def to_arrow(self, heard: Callable[[], None] = lambda: None) -> "pa.Table":
+        """Return the snapshot as one Arrow table, in memory. Raises as ``tables`` does.
+
+        ``heard`` is called after each file.
+        """
         import pyarrow as pa  # noqa: PLC0415
 
         from assets.tables.arrow_types import arrow_schema  # noqa: PLC0415
 
-        return pa.concat_tables([arrow_schema(self.schema).empty_table(), *self.tables()])
+        tables = [arrow_schema(self.schema).empty_table()]
+        for table in self.tables():
+            tables.append(table)
+            heard()
+        return pa.concat_tables(tables)
 
     def rows(self, _spark: "SparkSession") -> int:
         """Return how many rows it has, by its commit."""

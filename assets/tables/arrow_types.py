@@ -23,6 +23,7 @@ _NAMES = {kind: name for name, kind in _TYPES.items()} | {
     pa.large_string(): "string",
     pa.string_view(): "string",
     pa.large_binary(): "binary",
+    pa.binary_view(): "binary",
 }
 _LISTS = (pa.ListType, pa.LargeListType, pa.FixedSizeListType)
 
@@ -42,6 +43,7 @@ def _columns(fields: Iterable[pa.Field], levels: int) -> Schema:
 
 
 def _type_of(kind: pa.DataType, levels: int) -> Type:
+    kind = _stored(kind)
     if pa.types.is_decimal(kind):
         return f"decimal({kind.precision},{kind.scale})"
     if levels and pa.types.is_struct(kind):
@@ -52,6 +54,20 @@ def _type_of(kind: pa.DataType, levels: int) -> Type:
     if levels and isinstance(kind, _LISTS):
         return Array(_type_of(kind.value_type, levels - 1))
     return _NAMES.get(kind, str(kind))
+
+
+def _stored(kind: pa.DataType) -> pa.DataType:
+    """Return the type as the file stores it: a writer may note beside it how it had the values in memory.
+
+    Timestamps with a zone are stored in UTC, and so are those of writers that name another one.
+    """
+    if isinstance(kind, pa.BaseExtensionType):
+        return _stored(kind.storage_type)
+    if pa.types.is_dictionary(kind):
+        return _stored(kind.value_type)
+    if pa.types.is_timestamp(kind) and kind.tz is not None:
+        return pa.timestamp(kind.unit, "UTC")
+    return pa.int64() if pa.types.is_duration(kind) else kind
 
 
 def _fields(schema: Schema) -> list[pa.Field]:

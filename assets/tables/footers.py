@@ -1,6 +1,6 @@
 """What the end of a Parquet file says: its schema, rows, null counts, and the bounds that readers may skip rows by."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
@@ -20,6 +20,17 @@ _TRAILER_BYTES = 8
 _MAX_FOOTER_BYTES = 64 * 1024 * 1024
 _READERS = 16
 _BOUNDED = {"byte", "short", "integer", "long", "date"}  # and decimals; strings and timestamps may be truncated
+_FIRST_DAY, _LAST_DAY = ((day - date(1970, 1, 1)).days for day in (date.min, date.max))
+_DAY_MICROS = 24 * 60 * 60 * 1_000_000
+_YEARS_1_TO_9999 = {
+    "DATE": (_FIRST_DAY, _LAST_DAY),
+    "TIMESTAMP_MICROS": (_FIRST_DAY * _DAY_MICROS, (_LAST_DAY + 1) * _DAY_MICROS - 1),
+}
+"""Parquet's name of a type → the first and the last value of it that the contract allows, as they are stored."""
+
+
+class OutOfRangeError(CorruptSnapshotError):
+    """A date or a timestamp lies outside the years 1 to 9999. Replace it, by null for example: few can read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +54,61 @@ class Footer:
 
 
 def read_footers(lake: Lake, objects: Iterable[ObjectInfo]) -> list[Footer]:
-    """Read many footers at once, in the order of ``objects``. Raises CorruptSnapshotError and the lake's errors."""
+    """Read many footers at once, in the order of ``objects``. Raises as ``read_footer`` does."""
     with ThreadPoolExecutor(_READERS, thread_name_prefix="footers") as pool:
         return list(pool.map(lambda found: read_footer(lake, found), objects))
 
 
 def read_footer(lake: Lake, found: ObjectInfo) -> Footer:
-    """Read one footer. Raises CorruptSnapshotError when the file is missing, cut short or not Parquet."""
-    metadata = _metadata(lake, found)
+    """Read one footer.
+
+    Raises OutOfRangeError when it tells of a year that no snapshot may hold, CorruptSnapshotError when the file is
+    missing, cut short, not Parquet or of a schema that Arrow does not have, and the lake's errors.
+    """
+    where = lake.url(found.key)
+    try:
+        metadata = _metadata(lake, found)
+        groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+        groups = [group for group in groups if group.num_rows]  # of an empty group writers count nothing
+        _refuse_other_years(where, metadata.schema, groups)
+        return _footer(found, metadata, groups)
+    except ObjectMissingError as error:
+        raise CorruptSnapshotError(str(error)) from error
+    except (pa.ArrowException, OSError, ValueError, ArithmeticError) as error:
+        raise CorruptSnapshotError(f"{where} is not a readable Parquet file: {error}") from error
+
+
+def _metadata(lake: Lake, found: ObjectInfo) -> Any:
+    tail = lake.tail(found.key, min(_TAIL_BYTES, found.size))
+    length = int.from_bytes(tail[-_TRAILER_BYTES:-4], "little") + _TRAILER_BYTES
+    if tail[-4:] != b"PAR1" or length > min(found.size, _MAX_FOOTER_BYTES):
+        raise CorruptSnapshotError(f"{lake.url(found.key)} does not end like a Parquet file")
+    if length > len(tail):
+        tail = lake.tail(found.key, length)
+    return pq.read_metadata(pa.BufferReader(tail))
+
+
+def _refuse_other_years(where: str, schema: Any, groups: Sequence[Any]) -> None:
+    """Return unless the statistics of a column, or of a leaf of a nested one, tell of a year that is not allowed.
+
+    To Python's dates and times there is no such year, and the statistics themselves cannot be read as values.
+    """
+    for place in range(len(schema)):
+        column = schema.column(place)
+        if (allowed := _YEARS_1_TO_9999.get(column.converted_type)) is None:
+            continue
+        statistics = [group.column(place).statistics for group in groups]
+        bounds = [(part.min_raw, part.max_raw) for part in statistics if part is not None and part.has_min_max]
+        if any(low < allowed[0] or high > allowed[1] for low, high in bounds):
+            raise OutOfRangeError(f"{where}: column {column.path} holds values outside the years 1 to 9999")
+
+
+def _footer(found: ObjectInfo, metadata: Any, groups: Sequence[Any]) -> Footer:
     schema = table_schema(metadata.schema.to_arrow_schema())
     places = {metadata.schema.column(place).path: place for place in range(metadata.num_columns)}
     nulls: dict[str, int] = {}
     low: dict[str, Any] = {}
     high: dict[str, Any] = {}
-    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
-    groups = [group for group in groups if group.num_rows]  # of an empty group writers count nothing
     for name, kind in ((column.name, column.type) for column in schema.columns):
         if name not in places or not isinstance(kind, str):
             continue
@@ -70,22 +121,6 @@ def read_footer(lake: Lake, found: ObjectInfo) -> Footer:
                 low[name], high[name] = bounds
     unpacked = sum(group.total_byte_size for group in groups)
     return Footer(found.key, found.size, schema, metadata.num_rows, unpacked, nulls, low, high, found.etag)
-
-
-def _metadata(lake: Lake, found: ObjectInfo) -> Any:
-    where = lake.url(found.key)
-    try:
-        tail = lake.tail(found.key, min(_TAIL_BYTES, found.size))
-        length = int.from_bytes(tail[-_TRAILER_BYTES:-4], "little") + _TRAILER_BYTES
-        if tail[-4:] != b"PAR1" or length > min(found.size, _MAX_FOOTER_BYTES):
-            raise CorruptSnapshotError(f"{where} does not end like a Parquet file")
-        if length > len(tail):
-            tail = lake.tail(found.key, length)
-        return pq.read_metadata(pa.BufferReader(tail))
-    except ObjectMissingError as error:
-        raise CorruptSnapshotError(str(error)) from error
-    except (pa.ArrowException, OSError) as error:
-        raise CorruptSnapshotError(f"{where} is not a readable Parquet file: {error}") from error
 
 
 def _bounds(kind: str, statistics: list[Any]) -> tuple[Any, Any] | None:

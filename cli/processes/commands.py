@@ -86,6 +86,7 @@ def cancel(process_id: _ProcessId, *, as_json: _Json = False) -> None:
 
 def retry(
     process_id: _ProcessId,
+    key: Annotated[str | None, typer.Option(help="An Idempotency-Key: repeat the same retry safely.")] = None,
     *,
     wait: Annotated[bool, typer.Option("--watch", "-w", help="Watch it until it has ended.")] = False,
     timeout: Timeout = 3600,
@@ -93,7 +94,7 @@ def retry(
 ) -> None:
     """Make a new process of the request of one that failed, was cancelled or expired."""
     with api() as client:
-        answer = client.retry(process_id)
+        answer = client.retry(process_id, idempotency_key=key)
         if wait:
             _watch(client, str(answer["process_id"]), timeout, as_json=as_json)
     _print(answer, as_json=as_json)

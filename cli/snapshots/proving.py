@@ -77,7 +77,14 @@ def diff(
 
     def work(lake: "Lake") -> "tuple[CommitDifference, RowDifference | None]":
         before, after = (open_snapshot(lake, place) for place in places)
-        return compare_commits(before, after), compare_rows(before, after, columns) if columns else None
+        commits = compare_commits(before, after)
+        if not columns:
+            return commits, None
+        with progress_bar() as bar:
+            task = bar.add_task("files", total=None)
+            return commits, compare_rows(
+                before, after, columns, progress=lambda n, of: bar.update(task, completed=n, total=of)
+            )
 
     commits, rows = on_lake(work)
     if as_json:

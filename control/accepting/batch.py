@@ -11,6 +11,7 @@ from control.accepting.inputs import InputCheck
 from control.accepting.planning import Plan
 from control.accepting.submission import Submission
 from control.recovery.state import refuse_while_recovering
+from control.together import together
 from resources.database import Database
 from resources.faults import crash_point
 from resources.settings import ControlSettings
@@ -56,7 +57,7 @@ async def accept_many(
         else:
             outcomes[place] = found
 
-    await asyncio.gather(*(plan(place, submission) for place, submission in enumerate(submissions)))
+    await together(plan(place, submission) for place, submission in enumerate(submissions))
     # By coordinates: two batches that meet would otherwise wait for each other.
     waiting.sort(key=lambda each: (each.plan.target, each.place))
     for first in range(0, len(waiting), CHUNK):

@@ -20,6 +20,7 @@ from control.accepting.history import History
 from control.rules.sizing import Evidence
 from control.snapshots import CommitReader, Published, known, read_commit, record
 from control.tenancy.ownership import missing_input
+from control.together import together
 from resources.database import Database
 from resources.lake.store import LakeError
 
@@ -82,7 +83,7 @@ class InputCheck:
             if place in rows and rows[place]["retired_at"] is not None:
                 raise missing_input(name, place, "was retired")
         asked = [(name, place) for name, place in inputs.items() if place not in rows]
-        found = await asyncio.gather(*(self._ask(name, place) for name, place in asked))
+        found = await together(self._ask(name, place) for name, place in asked)
         fresh = [snapshot for snapshot in found if snapshot is not None]
         sizes = {name: rows[place]["artifact"]["bytes"] for name, place in inputs.items() if place in rows}
         sizes |= {name: snapshot and snapshot.artifact.bytes for (name, _), snapshot in zip(asked, found, strict=True)}

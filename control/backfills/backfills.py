@@ -95,12 +95,19 @@ async def get(db: Database, tenant: str, backfill_id: UUID) -> BackfillView:
 
 
 async def page(db: Database, tenant: str, *, limit: int, before: UUID | None = None) -> BackfillPage:
-    """Return the newest ``limit`` backfills of a tenant, after the one ``before``."""
-    query = select(backfills).where(backfills.c.tenant_id == tenant)
+    """Return the newest ``limit`` backfills of a tenant, after the one ``before``.
+
+    Raises ProblemError (validation_failed) where the tenant has none of that id.
+    """
+    mine = backfills.c.tenant_id == tenant
+    query = select(backfills).where(mine)
     async with db.transaction() as conn:
         if before is not None:
-            last = await _own(conn, tenant, before)
-            place = tuple_(literal(last["created_at"]), literal(last["id"]))
+            last = await conn.scalar(select(backfills.c.created_at).where(mine, backfills.c.id == before))
+            if last is None:
+                errors = [{"field": "cursor", "rule": "must be the next_cursor of an earlier page"}]
+                raise ProblemError("validation_failed", "the cursor leads nowhere", errors=errors)
+            place = tuple_(literal(last), literal(before))
             query = query.where(tuple_(backfills.c.created_at, backfills.c.id) < place)
         query = query.order_by(backfills.c.created_at.desc(), backfills.c.id.desc())
         rows = (await conn.execute(query.limit(limit + 1))).mappings().all()

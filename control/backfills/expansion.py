@@ -4,7 +4,6 @@ What a worker makes of one chunk is one transaction: the processes, the entities
 has done all of that or nothing, and two workers at once do not make anything twice.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import monotonic
@@ -31,6 +30,7 @@ from control.outcomes import decide_end
 from control.snapshots import CommitReader
 from control.tables import ACTIVE_SQL, processes
 from control.tenancy.tenants import get as get_tenant
+from control.together import together
 from resources.database import Database
 from resources.faults import crash_point
 from resources.settings import ControlSettings
@@ -95,7 +95,7 @@ class Expander:
         until = monotonic() + PLAN_SECONDS
         for start in range(0, len(entity_ids), PLANNED_AT_ONCE):
             some = entity_ids[start : start + PLANNED_AT_ONCE]
-            plans += await asyncio.gather(*(self._plan(row, tenant, entity_id) for entity_id in some))
+            plans += await together(self._plan(row, tenant, entity_id) for entity_id in some)
             if monotonic() > until:
                 break
         return plans

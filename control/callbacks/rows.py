@@ -40,7 +40,7 @@ _LOOKED_AT = 256
 _WORN_OUT = 500
 """Given up at a time."""
 _IS_DUE = (deliveries.c.state == DeliveryState.PENDING.value, deliveries.c.next_try_at <= func.now())
-_HOST = func.split_part(deliveries.c.url, literal("/"), 3)
+_HOST = func.lower(func.split_part(func.split_part(deliveries.c.url, literal("/"), 3), literal("?"), 1))
 _EVENTS = {
     DeliveryState.DELIVERED: "callback_delivered",
     DeliveryState.PENDING: "callback_failed",
@@ -65,7 +65,7 @@ class Claimed:
     @property
     def host(self) -> str:
         """The URL's host and port, as ``claim`` counts them."""
-        return self.url.split("/", 3)[2]
+        return self.url.split("/", 3)[2].partition("?")[0].lower()
 
     @classmethod
     def of(cls, row: RowMapping) -> Self:

@@ -23,13 +23,15 @@ from contracts.messages import MAX_BODY_BYTES, ProcessRequest
 from contracts.problems import LakemillError, ProblemError
 from contracts.reading import parse
 from contracts.tenancy import Tenant
-from control.accepting.accept import accept
+from control.accepting.accept import Answer, accept
 from control.accepting.inputs import InputCheck
 from control.accepting.submission import Submission
+from control.actions import may_return
 from control.log.dead_letters import DeadRecordError, buried, bury, unstorable, whole_value
 from control.tenancy.keys import UnknownTenantError
 from control.tenancy.tenants import get as get_tenant
 from control.tenancy.tenants import listing as list_tenants
+from control.together import together
 from resources.database import Database, DatabaseUnavailableError
 from resources.settings import ControlSettings
 
@@ -79,7 +81,7 @@ class DirectRecords:
             async with places:
                 return await self._judge_partition(partition, known, stop_at)
 
-        judged = await asyncio.gather(*(one(partition) for partition in partitions.values()))
+        judged = await together(one(partition) for partition in partitions.values())
         return {answer.position: answer for answers in judged for answer in answers}
 
     async def _judge_partition(
@@ -100,10 +102,8 @@ class DirectRecords:
 
     async def _answer(self, record: LogRecord, tenant: Tenant) -> RecordAnswer:
         try:
-            answer = await accept(self.db, self.inputs, self.settings, submission_of(record, tenant))
+            answer = await self._accept(submission_of(record, tenant))
         except ProblemError as refusal:
-            if is_passing(refusal):
-                raise NotNowError(str(refusal)) from refusal
             dead = as_dead(refusal)
         except DeadRecordError as error:
             dead = error
@@ -115,6 +115,21 @@ class DirectRecords:
         async with self.db.transaction() as conn:
             await bury(conn, record, dead)
         return RecordAnswer.of(record, Verdict.DEAD, str(dead))
+
+    async def _accept(self, submission: Submission) -> Answer:
+        """Raises NotNowError for a refusal that may pass without anybody changing the request, ProblemError else."""
+        try:
+            return await accept(self.db, self.inputs, self.settings, submission)
+        except ProblemError as refusal:
+            if is_passing(refusal) or await self._may_return(refusal, submission.request.action):
+                raise NotNowError(str(refusal)) from refusal
+            raise
+
+    async def _may_return(self, refusal: ProblemError, action: str) -> bool:
+        if refusal.problem.code != "unknown_action":
+            return False
+        async with self.db.reading() as conn:
+            return await may_return(conn, action)
 
     async def tenant_of(self, topic: str) -> Tenant:
         """Return who speaks on a direct topic. Raises NotNowError when there is no such tenant."""

@@ -25,9 +25,10 @@ from control.log.dead_letters import DeadCode, DeadRecordError, bury, read_recor
 from control.log.direct_records import AGAIN_SECONDS, DirectRecords
 from control.log.position import note_cursor, note_gaps
 from control.rules.launching import is_replaced, judge, known
+from control.rules.reconciling import resend_delay
 from control.schema import Row
 from control.tables import launches, outbox, process_events, processes
-from control.transitions import lock, lock_all, move, note
+from control.transitions import lock, lock_all, move, note, send_again, times_resent
 from resources.database import Database
 from resources.faults import crash_point
 from resources.settings import ControlSettings
@@ -100,7 +101,7 @@ async def _answer(
     replacement = await published(conn, row["action"]) if is_replaced(row, offered) else None
     judged = judge(row, released, offered, replacement)
     if judged.verdict is Verdict.DEFERRED:
-        await _note_deferred(conn, row)
+        await _defer(conn, row)
     if judged.verdict is not Verdict.LAUNCH:
         return RecordAnswer(position=record.position, verdict=judged.verdict, reason=judged.reason)
     if row["released_at"] is None:
@@ -157,10 +158,14 @@ async def _launch(conn: AsyncConnection, row: Row, record: LogRecord) -> UUID:
     return new
 
 
-async def _note_deferred(conn: AsyncConnection, row: Row) -> None:
+async def _defer(conn: AsyncConnection, row: Row) -> None:
+    """Say once that no code location offers the action, and give the place back: others may be able to run."""
     events = process_events.c
     noted = select(events.id).where(
         events.process_id == row["id"], events.attempt == row["attempt"], events.kind == "deferred"
     )
     if (await conn.execute(noted.limit(1))).first() is None:
         await note(conn, row, kind="deferred", actor="intake", detail={"code": "action_not_deployed"})
+    if row["released_at"] is not None:
+        delay = resend_delay(1 + await times_resent(conn, row))
+        await send_again(conn, row, delay=delay, actor="intake")

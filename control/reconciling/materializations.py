@@ -5,6 +5,7 @@ Asked from Dagster's side: dead runs are few, so the processes that ended well a
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from sqlalchemy import RowMapping, Select, exists, select
 
 from contracts.messages import RunStatus
 from contracts.states import State
+from control.loops import STEP_SECONDS
 from control.tables import launches, process_events, processes
 from control.transitions import note
 from resources.dagster.graphql import DagsterGraphQLError
@@ -54,7 +56,10 @@ async def report_lost_materializations(db: Database, runs: DeadRuns, reporter: E
         return 0
     async with db.transaction() as conn:
         rows = (await conn.execute(_untold(dead))).mappings().all()
+    until = monotonic() + STEP_SECONDS
     for told, row in enumerate(rows):
+        if told and monotonic() > until:
+            return told
         description = f"Committed by run {row['run_id']}, which died before it could say so."
         try:
             await reporter.report_materialization(row["dataset"], partition_key(row), description)

@@ -36,8 +36,8 @@ from control.rules.reconciling import (
     subject_of,
 )
 from control.snapshots import CommitReader
-from control.tables import BACKLOG_SQL, BEGUN_SQL, launches, process_events, processes
-from control.transitions import lock, send_again
+from control.tables import BACKLOG_SQL, BEGUN_SQL, launches, processes
+from control.transitions import lock, send_again, times_resent
 from resources.dagster.runs import DagsterRunsUnavailableError
 from resources.database import Database
 from resources.lake.store import LakeError
@@ -207,10 +207,5 @@ async def _resend(conn: AsyncConnection, seen: RowMapping) -> bool:
     row = await lock(conn, seen["id"])
     if row is None or has_moved_on(row, seen):
         return False
-    events = process_events.c
-    earlier = select(func.count()).where(
-        events.process_id == row["id"], events.attempt == row["attempt"], events.kind == "resent"
-    )
-    delay = resend_delay((await conn.execute(earlier)).scalar_one())
-    await send_again(conn, row, delay=delay, actor=ACTOR)
+    await send_again(conn, row, delay=resend_delay(await times_resent(conn, row)), actor=ACTOR)
     return True

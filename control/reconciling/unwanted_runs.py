@@ -5,6 +5,8 @@ It only saves what they would go on using. That nothing of theirs is published r
 
 from collections.abc import Collection
 from datetime import timedelta
+from random import shuffle
+from time import monotonic
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -13,6 +15,7 @@ from sqlalchemy import Select, func, select
 
 from contracts.messages import RunStatus
 from contracts.states import ACTIVE
+from control.loops import STEP_SECONDS
 from control.tables import ENDED_EARLY_SQL, launches, processes
 from resources.dagster.graphql import DagsterGraphQLError, DagsterRefusedError
 from resources.dagster.runs import OVER, DagsterRunsUnavailableError, RunState
@@ -54,8 +57,12 @@ async def end_unwanted_runs(db: Database, runs: LaunchedRuns, ender: RunEnder) -
     except DagsterRunsUnavailableError:
         return 0  # the reader has raised the alert
     alive = [run for run in found.values() if run.status not in _LEFT_ALONE]
-    ended = 0
-    for run in alive:
+    # By chance, so that some that take long do not keep the others from their turn for ever.
+    shuffle(alive)
+    ended, until = 0, monotonic() + STEP_SECONDS
+    for asked, run in enumerate(alive):
+        if asked and monotonic() > until:
+            break
         try:
             await ender.terminate(run.run_id)
         except DagsterRefusedError as error:

@@ -19,8 +19,8 @@ from control.schema import Row
 from resources.dagster.runs import OVER, RunState
 
 RESEND_SECONDS = (0, 30, 60, 120, 300, 600)
-"""Before the first repetition of a lost record, the second, …; the last one repeats. An action that is not deployed
-yet is deferred, which looks the same: it is asked for again with growing patience."""
+"""Before the first repetition of a lost record, the second, …; the last one repeats. What is deferred because its
+action is not deployed yet is asked for again with the same patience, but never at once."""
 NOTICED_WITHIN_SECONDS = 300
 """How soon run monitoring ends a run whose time is over. A run that ends later, as after a stop of the whole stack, was
 only found dead then, and had not worked for so long."""

@@ -78,6 +78,7 @@ async def create(
             secret_sha256=_digest(secret),
             scopes=sorted(scope.value for scope in set(scopes)),
             expires_at=None if expires_in is None else func.now() + expires_in,
+            life=expires_in,
         )
     )
     told = {"prefix": prefix, "scopes": sorted(scope.value for scope in set(scopes))}
@@ -116,8 +117,7 @@ async def rotate(conn: AsyncConnection, prefix: str, overlap: timedelta, *, acto
     told = {"prefix": prefix, "overlap_seconds": round(overlap.total_seconds())}
     await note_admin(conn, actor, "key_rotated", row["tenant_id"], told)
     # It lives as long as the old one was made for, from now on.
-    life = None if row["expires_at"] is None else row["expires_at"] - row["created_at"]
-    return await create(conn, row["tenant_id"], sorted(_scopes(row)), life, actor=actor)
+    return await create(conn, row["tenant_id"], sorted(_scopes(row)), row["life"], actor=actor)
 
 
 async def caller_of(conn: AsyncConnection, key: str) -> Caller | None:

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from contracts.problems import LakemillError
 from contracts.tenancy import EVERYBODY, Tenant
 from control.callbacks.webhook_secrets import new_secret
-from control.tables import entities, tenants
+from control.tables import ACTIVE_SQL, entities, processes, tenants
 from control.tenancy.admin_log import note_admin
 from control.tenancy.keys import UnknownTenantError, tenant_of
 
@@ -21,6 +21,12 @@ class TenantExistsError(LakemillError):
 
 class UnknownEntityError(LakemillError):
     """Nobody has this entity yet: give it to a tenant first, or let one ask for something at it."""
+
+
+class EntityBusyError(LakemillError):
+    """Another tenant's processes are under way at the entity: cancel them, or wait for their end, and give it then."""
+
+    retriable = True
 
 
 async def create(conn: AsyncConnection, tenant: Tenant, actor: str) -> None:
@@ -45,10 +51,14 @@ async def change(conn: AsyncConnection, tenant: Tenant, actor: str) -> None:
     await note_admin(conn, actor, "tenant_changed", tenant.id, tenant.model_dump(mode="json"))
 
 
-async def get(conn: AsyncConnection, tenant: str) -> Tenant:
-    """Return a tenant. Raises UnknownTenantError."""
+async def get(conn: AsyncConnection, tenant: str, *, is_locked: bool = False) -> Tenant:
+    """Return a tenant; ``is_locked`` keeps others from changing it until the transaction ends.
+
+    Raises UnknownTenantError.
+    """
     query = select(tenants.c.id.label("tenant_id"), tenants.c.entity_pattern, tenants.c.limits)
-    row = (await conn.execute(query.where(tenants.c.id == tenant))).mappings().one_or_none()
+    query = query.where(tenants.c.id == tenant)
+    row = (await conn.execute(query.with_for_update() if is_locked else query)).mappings().one_or_none()
     if row is None:
         raise UnknownTenantError(f"there is no tenant {tenant!r}")
     return tenant_of(row)
@@ -63,9 +73,12 @@ async def listing(conn: AsyncConnection) -> list[Tenant]:
 async def give(conn: AsyncConnection, entity_id: str, tenant: str, actor: str) -> None:
     """Make an entity a tenant's, whoever had it, shared with nobody. What is published there stays.
 
-    Raises UnknownTenantError.
+    Raises UnknownTenantError, EntityBusyError.
     """
     await get(conn, tenant)
+    others = (processes.c.entity_id == entity_id, ACTIVE_SQL, processes.c.tenant_id != tenant)
+    if busy := await conn.scalar(select(processes.c.id).where(*others).limit(1)):
+        raise EntityBusyError(f"process {busy} of another tenant is under way at {entity_id!r}: cancel it, or wait")
     row = upsert(entities).values(entity_id=entity_id, tenant_id=tenant)
     await conn.execute(
         row.on_conflict_do_update(index_elements=["entity_id"], set_={"tenant_id": tenant, "shared_with": []})

@@ -90,10 +90,6 @@ class Topics:
         self._admin.close()
 
 
-def _partitions(described: Mapping[str, Any]) -> tuple[int, ...]:
-    return tuple(sorted(part["partition_index"] for part in described["partitions"]))
-
-
 def relays_own(topics: Mapping[str, Topic], name: str) -> Topic:
     """Return the relay's topic ``name``. Raises RecordLogError when it is not among ``topics``."""
     if name not in topics:

@@ -169,10 +169,6 @@ def _start(cursor: Cursor, name: str, topic: Topic) -> dict[int, int]:
     return {partition: places.get(partition, 0) for partition in topic.partitions}
 
 
-def _without(start: Mapping[int, int], name: str, held: Collection[Partition]) -> dict[int, int]:
-    return {partition: offset for partition, offset in start.items() if (name, partition) not in held}
-
-
 def _joined(before: Polled, name: str, start: Mapping[int, int], polled: Polled) -> Polled:
     """Return both; partitions of the topic that were not read stay where they were."""
     place = polled.cursor.topics[name]

@@ -28,13 +28,23 @@ _MORE_OPTIONS = "PYSPARK_SUBMIT_ARGS"
 _PORT, _SECRET = "PYSPARK_GATEWAY_PORT", "PYSPARK_GATEWAY_SECRET"
 
 
+def live_in_utc() -> None:
+    """Make UTC the time zone of this process, and of what it starts: Python turns a naive ``datetime`` by it.
+
+    PySpark lets Python do so with all that comes from rows or goes to them, whatever Spark's own settings say.
+    """
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+
+
 @contextmanager
 def jvm(config: Mapping[str, str], is_heard: Event) -> Iterator[None]:
     """Start the JVM for ``config``; the context that is made in the block is in it.
 
-    It ends when this process does. What it says waits until ``is_heard``, and goes where our own errors go then.
-    Raises SparkUnavailableError when it ends before it can be talked to.
+    It ends when this process does, which lives in UTC from now on. What it says waits until ``is_heard``, and goes
+    where our own errors go then. Raises SparkUnavailableError when it ends before it can be talked to.
     """
+    live_in_utc()
     with TemporaryDirectory(prefix="lakemill-jvm-") as folder:
         connection = Path(folder) / "connection"
         process = _launch(config, connection)

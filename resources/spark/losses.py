@@ -16,12 +16,13 @@ OOM_EVENTS = (Path("/sys/fs/cgroup/memory.events"), Path("/sys/fs/cgroup/memory/
 
 
 def lost_executors_of(session: "SparkSession") -> list[str]:
-    """Return why executors were removed, in Spark's words; nothing when Spark itself is gone."""
+    """Return why executors were removed, in Spark's words, the last one first; nothing when Spark itself is gone."""
     from py4j.protocol import Py4JError  # noqa: PLC0415 - only runs need Spark
 
     try:
-        reasons = [summary.removeReason() for summary in executors_of(session.sparkContext)]
-        return [" ".join(str(reason.get()).split()) for reason in reasons if reason.isDefined()]
+        gone = [each for each in executors_of(session.sparkContext) if each.removeReason().isDefined()]
+        gone.sort(key=lambda each: each.removeTime().get().getTime(), reverse=True)
+        return [" ".join(str(each.removeReason().get()).split()) for each in gone]
     except (Py4JError, OSError):
         return []
 

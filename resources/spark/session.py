@@ -7,7 +7,6 @@ for them.
 
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property
@@ -22,6 +21,7 @@ from resources.settings import ComputeSettings
 from resources.spark.beginning import Beginning
 from resources.spark.jvm import jvm
 from resources.spark.losses import OOM_EVENTS, lost_driver_of, lost_executors_of
+from resources.spark.scratch import new_scratch
 from resources.spark.storage import COMMITTER, SparkUnavailableError, assert_committer, give_access
 from resources.spark.usage import pod_peak, usage_of
 
@@ -150,7 +150,7 @@ class SparkSessions:
     def _start(self, profile: Profile) -> "SparkSession":
         if not any(self._settings.jars_dir.glob("spark-hadoop-cloud_*.jar")):
             raise SparkUnavailableError(f"no committer jar in {self._settings.jars_dir}; run 'lakemill setup'")
-        self._scratch = Path(tempfile.mkdtemp(prefix="lakemill-spark-"))
+        self._scratch = new_scratch()
         try:
             config = spark_config(self._settings, profile, self._scratch)
             config["spark.driver.extraJavaOptions"] += f" {self._java_options}".rstrip()
@@ -212,6 +212,7 @@ def spark_config(settings: ComputeSettings, profile: Profile, scratch: Path) -> 
         "spark.driver.extraJavaOptions": " ".join(_java_options(settings, profile)),
         "spark.driver.extraClassPath": jars,
         "spark.executor.extraClassPath": jars,
+        "spark.executorEnv.TZ": "UTC",  # see live_in_utc
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.local.dir": str(scratch),

@@ -35,7 +35,7 @@ def test_worker_killed_around_a_release(world: World, point: str) -> None:
 def test_worker_killed_after_sending_a_callback(world: World) -> None:
     target = world.land_flights()
     process_id = world.submit(target)
-    world.client.wait(process_id, seconds=RUN_SECONDS, until=frozenset({State.RUNNING}))
+    world.reach(process_id, State.RUNNING)
     world.arm("C3", "kill")
     world.hit("C3")
     world.stack.wait_dead("worker")
@@ -88,7 +88,7 @@ def test_daemon_killed_between_intake_and_run_creation(world: World) -> None:
     world.arm("S3", "stop")
     process_id = world.submit(target)
     code_location = world.hit("S3", 60)
-    world.client.wait(process_id, seconds=10, until=frozenset({State.QUEUED}))
+    world.reach(process_id, State.QUEUED, seconds=10)
     world.stack.kill("daemon")
     world.stack.wait_dead("daemon")
     world.resume(code_location)

@@ -42,7 +42,7 @@ def poison(running: str) -> list[tuple[str, bytes | None]]:
 def test_poison_is_put_aside_and_good_records_run(world: World) -> None:
     target = world.land_flights()
     first = world.submit(target)
-    world.client.wait(first, seconds=60, until=frozenset({State.QUEUED, State.RUNNING}))
+    world.reach(first, State.QUEUED, State.RUNNING, seconds=60)
     producer = KafkaProducer(bootstrap_servers=world.settings.kafka_bootstrap, max_request_size=4_000_000)
     sent = [(code, producer.send(world.settings.kafka_topic, key=b"k", value=value)) for code, value in poison(first)]
     wanted = {(future.get(10).partition, future.get(10).offset): code for code, future in sent}

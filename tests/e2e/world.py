@@ -73,9 +73,19 @@ class World:
         place = {"entity_id": target.entity_id, "data_version": target.data_version, "action": action}
         return str(self.client.submit({**place, "callback_url": self.receiver.url, **fields})["process_id"])
 
+    def reach(self, process_id: str, *states: State, seconds: float = RUN_SECONDS) -> dict[str, Any]:
+        """Return the process once it is in one of ``states``, or has ended where none is named."""
+
+        def reached() -> dict[str, Any] | None:
+            process = self.client.process(process_id)
+            state = State(process["state"])
+            return process if (state in states if states else state.is_terminal) else None
+
+        return wait_for(f"{process_id} is {' or '.join(states) or 'terminal'}", reached, seconds)
+
     def finish(self, process_id: str, *, seconds: float = RUN_SECONDS) -> dict[str, Any]:
         """Return the process once it has ended and its callback has come."""
-        process = self.client.wait(process_id, seconds=seconds)
+        process = self.reach(process_id, seconds=seconds)
         wait_for(f"the callback of {process_id}", lambda: self.callback_of(process_id), 60)
         return process
 

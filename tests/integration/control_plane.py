@@ -57,6 +57,7 @@ CATALOGUE: dict[str, Any] = {
     ],
     "profiles": {"small": PROFILE, "large": {**PROFILE, "executor_instances": 8}},
 }
+WITHOUT_INGEST = {**CATALOGUE, "actions": [each for each in CATALOGUE["actions"] if each["name"] != "ingest"]}
 
 
 @dataclass(slots=True)

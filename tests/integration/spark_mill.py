@@ -1,5 +1,8 @@
 """One store, one Spark and one control plane that keeps records: what the tests of real runs share."""
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -18,10 +21,18 @@ from resources.lake.store import S3Lake
 from resources.settings import STATE_DIR, ComputeSettings, LakeSettings
 from resources.spark.session import SparkSessions
 from tests.control_plane import FakeControlPlane
-from tests.s3_server import ACCESS_KEY, SECRET_KEY
+from tests.s3_server import ACCESS_KEY, SECRET_KEY, LossyProxy, lossy_proxy, s3_server
 
 RUN_ID = "11111111-2222-4333-8444-555555555555"
 SMALL = load_profiles()["small"]
+_SOON = {
+    "fs.s3a.attempts.maximum": "2",
+    "fs.s3a.retry.interval": "5ms",
+    "fs.s3a.retry.throttle.interval": "5ms",
+    "fs.s3a.retry.throttle.limit": "3",
+    "fs.s3a.retry.limit": "2",
+    "fs.s3a.connection.timeout": "2s",
+}
 
 
 class Mill:
@@ -106,6 +117,34 @@ class Mill:
         table = deltalake.DeltaTable(published.url, storage_options=self.reader_options)
         assert frame.height == table.to_pyarrow_table().num_rows == published.commit.rows
         return frame
+
+
+@contextmanager
+def mill_behind_proxy() -> Iterator[tuple[Mill, LossyProxy]]:
+    """Yield a mill with a store of its own behind a proxy, and the proxy. Its Spark gives up soon."""
+    with s3_server() as store, lossy_proxy(store.s3_endpoint or "") as (address, proxy):
+        mill = Mill(store.model_copy(update={"s3_endpoint": address}))
+        context: Any = mill.spark.sparkContext
+        for name, value in _SOON.items():
+            context._jsc.hadoopConfiguration().set(name, value)
+        # Hadoop takes no timeout below this.
+        least = context._jvm.java.time.Duration.ofSeconds(2)
+        context._jvm.org.apache.hadoop.fs.s3a.impl.AWSClientConfig.setMinimumOperationDuration(least)
+        yield mill, proxy
+        mill.sessions.close()
+
+
+@contextmanager
+def no_files_beyond(mill: Mill, size: int) -> Iterator[None]:
+    """Let the JVM write no file larger than ``size``: the way to a failing write without a file system of its own."""
+    context: Any = mill.spark.sparkContext
+    pid = context._gateway.proc.pid
+    before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
 
 
 def table_of(mill: Mill, ddl: str, rows: list[tuple[Any, ...]], **facts: Any) -> Action:

@@ -27,6 +27,13 @@ def statuses(answer: httpx.Response) -> list[int]:
     return [result["status"] for result in answer.json()["results"]]
 
 
+async def test_one_key_for_all_is_refused(plane: ControlPlane) -> None:
+    keyed = {**plane.auth(), "Idempotency-Key": "all"}
+    answer = await plane.post("/v1/processes:batch", keyed, {"processes": items(2)})
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_idempotency_key")
+    assert await plane.rows(processes) == []
+
+
 async def test_each_is_accepted_or_refused_alone_and_answered_in_its_place(plane: ControlPlane) -> None:
     await plane.submit(entity_id="taken")
     first, second, third = items(3)

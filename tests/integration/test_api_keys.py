@@ -5,10 +5,13 @@ import json
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
+from control.tables import api_keys
 from tests.integration.conftest import INTERNAL_SECRET
 from tests.integration.control_plane import ControlPlane
 
@@ -55,6 +58,16 @@ async def test_a_rotated_key_works_beside_the_old_one_for_a_while(plane: Control
         assert answer.status_code == code
     assert (await plane.post("/v1/processes", {"Authorization": f"Bearer {now}"}, {})).status_code == 403
     assert "no valid key" in _keys(plane, tmp_path, "rotate", new[3:15]).stderr
+
+
+async def test_what_replaces_a_key_lives_as_long_as_it_was_made_for(plane: ControlPlane, tmp_path: Path) -> None:
+    """Also when the first replacement got lost, and the key is rotated again in its last hours."""
+    for made_for, lives in (((), None), (("--expires-days", "9"), timedelta(days=9))):
+        old = _keys(plane, tmp_path, "create", *made_for, "--quiet").stdout.strip()
+        for _ in range(2):
+            new = _keys(plane, tmp_path, "rotate", old[3:15]).stdout.strip()
+            (row,) = await plane.rows(select(api_keys).where(api_keys.c.prefix == new[3:15]))
+            assert (row["expires_at"] and row["expires_at"] - row["created_at"]) == lives
 
 
 async def test_tenants_from_the_command_line(plane: ControlPlane, tmp_path: Path) -> None:

@@ -78,6 +78,10 @@ async def test_files_from_outside_become_a_process_of_the_action_that_makes_the_
     assert (process["action"], process["dataset"], process["state"]) == ("ingest", "raw", "accepted")
     asked = (await plane.process(UUID(process["process_id"])))["request"]
     assert asked.get("params", {}) == ({"source": source} if source else {})
+    await plane.publish(CATALOGUE)
+    kept = await plane.post("/v1/snapshots", {**acme.headers, "Idempotency-Key": "once"}, body)
+    assert (kept.status_code, kept.json()) == (202, answer.json())
+    await plane.publish(with_registering())
     taken = await acme.post("/v1/snapshots", body)
     assert (taken.status_code, taken.json()["code"]) == (409, "process_active")
 

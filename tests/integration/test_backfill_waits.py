@@ -11,11 +11,10 @@ from control.accepting.inputs import InputCheck
 from control.backfills.expansion import PLANNED_AT_ONCE, Expander
 from control.rules.sizing import Evidence
 from tests.integration.backfilling import create, expand, expander, shown, steer
-from tests.integration.control_plane import CATALOGUE, ControlPlane
+from tests.integration.control_plane import WITHOUT_INGEST, ControlPlane
 from tests.integration.tenant import Caller, make_tenant
 
 pytestmark = pytest.mark.anyio
-WITHOUT_INGEST = {**CATALOGUE, "actions": [each for each in CATALOGUE["actions"] if each["name"] != "ingest"]}
 REFINE: dict[str, Any] = {"action": "refine", "data_version": "v1", "params": {"day": "monday"}}
 
 

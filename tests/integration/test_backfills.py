@@ -68,6 +68,18 @@ async def test_the_same_key_is_the_same_backfill(acme: Caller) -> None:
     assert await count(acme.plane) == 1
 
 
+async def test_the_key_may_stand_in_the_header(acme: Caller) -> None:
+    asked = {**INGEST, "select": {"entities": ["a"]}}
+    keyed = {**acme.headers, "Idempotency-Key": "nightly-v1"}
+    first, again = [await acme.plane.post("/v1/backfills", keyed, asked) for _ in range(2)]
+    assert (first.status_code, again.status_code) == (201, 200)
+    in_body = await create(acme, {**INGEST, "idempotency_key": "nightly-v1"}, 200, entities=["a"])
+    assert first.json()["backfill_id"] == again.json()["backfill_id"] == in_body["backfill_id"]
+    torn = await acme.plane.post("/v1/backfills", keyed, {**asked, "idempotency_key": "other"})
+    assert (torn.status_code, torn.json()["code"]) == (400, "invalid_idempotency_key")
+    assert await count(acme.plane, backfills) == 1
+
+
 async def test_what_would_be_refused_for_every_entity_is_refused_at_once(acme: Caller) -> None:
     other = await make_tenant(acme.plane, "small", profile={"executor_instances": 0})
     wrong: list[tuple[Caller, dict[str, Any], str]] = [
@@ -125,3 +137,5 @@ async def test_pages_of_ones_own(acme: Caller) -> None:
         found += [each["backfill_id"] for each in page["backfills"]]
         query = page["next_cursor"] and f"?limit=2&cursor={page['next_cursor']}"
     assert found == made[::-1]
+    lost = await other.get(f"/v1/backfills?cursor={made[0]}")
+    assert (lost.status_code, lost.json()["errors"][0]["field"]) == (422, "cursor")

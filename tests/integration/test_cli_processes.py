@@ -29,7 +29,8 @@ def test_a_process_from_submit_to_retry(shell: Shell) -> None:
     assert all(words in shown for words in (process_id, "ingest", "accepted", "waits: 0 of yours go before it"))
     assert shell.ask("cancel", process_id)["state"] == State.CANCELLED
     assert shell.run("watch", process_id, code=1).stdout.splitlines()[-1].endswith("cancelled (attempt 1)")
-    again = shell.ask("retry", process_id)["process_id"]
+    again = shell.ask("retry", process_id, "--key", "again")["process_id"]
+    assert shell.ask("retry", process_id, "--key", "again")["process_id"] == again
     assert shell.ask("status", again)["retry_of"] == process_id
     listed = shell.run("ls").stdout
     assert listed.index(again) < listed.index(process_id)
@@ -139,7 +140,7 @@ def test_a_key_that_is_wrong_or_missing_and_an_api_that_is_away(shell: Shell) ->
 
 def test_a_backfill_from_preview_to_its_end(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "entities").write_text("e-1\n\n e-2\n")
-    asked = ("backfill", "create", "ingest", "v1", "--entities", str(tmp_path / "entities"))
+    asked = ("backfill", "create", "ingest", "v1", "--entities", str(tmp_path / "entities"), "--priority", "3")
     assert shell.ask(*asked, "--dry-run")["entities"] == 2
     backfill_id = shell.ask(*asked, "--key", "nightly")["backfill_id"]
     assert shell.ask(*asked, "--key", "nightly")["backfill_id"] == backfill_id
@@ -148,7 +149,8 @@ def test_a_backfill_from_preview_to_its_end(shell: Shell, tmp_path: Path) -> Non
     shell.expand()
     assert 'processes: {"accepted": 2}' in shell.run("backfill", "show", backfill_id).stdout
     assert f"{backfill_id}  ingest v1  expanded  2 of 2" in shell.run("backfill", "ls").stdout
-    assert len(shell.ask("ls", "--backfill", backfill_id)) == 2
+    found = shell.ask("ls", "--backfill", backfill_id)
+    assert [shell.ask("status", each["process_id"])["priority"] for each in found] == [3, 3]
     assert shell.ask("ls", "--backfill", str(uuid4())) == []
     assert shell.ask("backfill", "cancel", backfill_id)["state"] == "cancelling"
     shell.expand()

@@ -128,3 +128,13 @@ def test_a_backfill_is_followed_to_its_end_whatever_its_state(shell: Shell, tmp_
     shell.limit(requests_per_second=1)
     assert shell.ask("backfill", "show", created["backfill_id"])["state"] == "paused"
     shell.run(*watch, str(_SECONDS))
+
+
+def test_a_cancelled_backfill_that_left_entities_out_is_no_success(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "entities").write_text("cust_8842\n")
+    created = shell.ask("backfill", "create", "ingest", "v1", "--entities", str(tmp_path / "entities"))
+    assert shell.ask("backfill", "cancel", created["backfill_id"])["state"] == "cancelling"
+    shell.expand()
+    found = shell.ask("backfill", "show", created["backfill_id"])
+    assert (found["state"], found["looked_at"], found["processes"]) == ("cancelled", 0, {})
+    shell.run("backfill", "watch", created["backfill_id"], code=1)

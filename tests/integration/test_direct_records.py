@@ -5,15 +5,17 @@ from base64 import b64encode
 from typing import Any
 
 import pytest
+from sqlalchemy import func, update
 from structlog.testing import capture_logs
 
 from api.app import create_app
 from contracts.tenancy import Tenant, TenantLimits
+from control.actions import RETURNS_WITHIN
 from control.log.tables import dead_letters
-from control.tables import process_events, processes
+from control.tables import actions, process_events, processes
 from control.tenancy import tenants
 from resources.settings import ControlSettings
-from tests.integration.control_plane import SUBMIT, TOPIC, TOPIC_ID, ControlPlane
+from tests.integration.control_plane import SUBMIT, TOPIC, TOPIC_ID, WITHOUT_INGEST, ControlPlane
 from tests.integration.memory_lake import place
 from tests.integration.tenant import Caller, make_tenant
 
@@ -153,6 +155,20 @@ async def test_a_full_backlog_lets_its_partition_wait_and_no_other_tenant(plane:
         rules = Tenant(id="acme", entity_pattern="acme-*", limits=TenantLimits(backlog=9))
         await tenants.change(conn, rules, "test")
     assert verdicts(await plane.intake(mine)) == [*["duplicate"] * 3, *["accepted"] * 2]
+
+
+@pytest.mark.usefixtures("acme")
+async def test_an_action_that_was_just_withdrawn_is_waited_for(plane: ControlPlane) -> None:
+    await plane.publish(WITHOUT_INGEST)
+    assert verdicts(await plane.intake([record(ask())])) == ["later"]
+    await plane.publish(WITHOUT_INGEST)  # each code location that starts says so again
+    await plane.publish()
+    assert verdicts(await plane.intake([record(ask())])) == ["accepted"]
+    await plane.publish(WITHOUT_INGEST)
+    async with plane.db.transaction() as conn:
+        await conn.execute(update(actions).values(published_at=func.now() - RETURNS_WITHIN))
+    (dead,) = await plane.intake([record(ask(version="v2"), 1)])
+    assert (dead["verdict"], dead["reason"].partition(":")[0]) == ("dead", "unknown_action")
 
 
 async def test_a_topic_of_a_tenant_that_is_not_there_waits_for_it(plane: ControlPlane) -> None:

@@ -81,6 +81,22 @@ async def test_an_action_without_code_is_deferred_and_stays_accepted(plane: Cont
     assert await plane.relaunched(process_id)
 
 
+async def test_what_is_deferred_gives_its_place_back(plane: ControlPlane) -> None:
+    one_place, log = plane.settings.model_copy(update={"max_in_flight": 1}), MemoryLog()
+    stuck, other = await plane.accepted(), await plane.accepted(data_version="v2")
+    record = await plane.record_of(stuck)
+    assert await release_once(plane.db, log, one_place) == 1
+    assert await release_once(plane.db, log, one_place) == 0
+    for _ in range(2):  # the same record is shown again where a tick's answer was lost
+        (answer,) = await plane.take(record, actions={})
+        assert answer["verdict"] == "deferred"
+    assert (await plane.kinds(stuck)).count("resent") == 1
+    assert await release_once(plane.db, log, one_place) == 1
+    assert (await plane.process(other))["released_at"] is not None
+    assert (await plane.process(stuck))["released_at"] is None
+    assert await plane.relaunched(stuck)
+
+
 async def test_newer_code_runs_what_did_not_pin_a_digest(plane: ControlPlane) -> None:
     free = await plane.accepted()
     pinned = await plane.accepted(data_version="v2", action_digest=DIGEST)

@@ -4,10 +4,8 @@ All requests go through a proxy that does to them what a store in trouble does.
 """
 
 import gzip
-import resource
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import count, cycle
 from time import monotonic
 from typing import Any, cast
@@ -23,32 +21,27 @@ from contracts.reports import Event
 from contracts.storage import dataset_prefix
 from resources.lake.s3 import s3_client
 from tests.control_plane import FakeControlPlane
-from tests.integration.spark_mill import Mill, table_of
-from tests.s3_server import RESET, SILENT, LossyProxy, lossy_proxy, s3_server
+from tests.integration.spark_mill import Mill, mill_behind_proxy, no_files_beyond, table_of
+from tests.s3_server import CUT, RESET, SILENT, LossyProxy
 
 NUMBERS = b"n,word\n" + b"".join(b"%d,word %d\n" % (number, number) for number in range(20_000))
-_SOON = {
-    "fs.s3a.attempts.maximum": "2",
-    "fs.s3a.retry.interval": "5ms",
-    "fs.s3a.retry.throttle.interval": "5ms",
-    "fs.s3a.retry.throttle.limit": "3",
-    "fs.s3a.retry.limit": "2",
-    "fs.s3a.connection.timeout": "2s",
+LINES = b"".join(b'{"n": %d, "word": "word %d"}\n' % (number, number) for number in range(20_000))
+_TELLS = {
+    400: "Status Code: 400 | ExpiredToken",
+    403: "Status Code: 403 | AccessDenied",
+    500: "Status Code: 500 | InternalError",
+    503: "Status Code: 503",
+    RESET: "SocketException | NoHttpResponse",
+    CUT: "SocketException | Premature end",
+    SILENT: "Read timed out",
 }
+"""By what befell the requests: one of the words that the reason says."""
 
 
 @pytest.fixture(scope="module")
 def one_mill() -> Iterator[tuple[Mill, LossyProxy]]:
-    with s3_server() as store, lossy_proxy(store.s3_endpoint or "") as (address, proxy):
-        mill = Mill(store.model_copy(update={"s3_endpoint": address}))
-        context: Any = mill.spark.sparkContext
-        for name, value in _SOON.items():
-            context._jsc.hadoopConfiguration().set(name, value)
-        # Hadoop takes no timeout below this.
-        least = context._jvm.java.time.Duration.ofSeconds(2)
-        context._jvm.org.apache.hadoop.fs.s3a.impl.AWSClientConfig.setMinimumOperationDuration(least)
-        yield mill, proxy
-        mill.sessions.close()
+    with mill_behind_proxy() as found:
+        yield found
 
 
 @pytest.fixture
@@ -96,45 +89,65 @@ def unfinished_uploads(mill: Mill) -> list[str]:
     return [upload["Key"] for upload in found if upload["Key"].startswith(mill.entity)]
 
 
-@pytest.mark.parametrize(
-    ("status", "words"),
-    [(500, "Status Code: 500"), (503, "Status Code: 503"), (RESET, "SocketException | NoHttpResponse")],
-)
-def test_a_store_that_takes_no_data_fails_the_attempt_for_now(
-    mill: Mill, proxy: LossyProxy, status: int, words: str
-) -> None:
+@pytest.mark.parametrize("status", [400, 403, 500, 503, RESET])
+def test_a_store_that_takes_no_data_fails_the_attempt_for_now(mill: Mill, proxy: LossyProxy, status: int) -> None:
     proxy.meets = lambda method, _path: status if method in {"PUT", "POST"} else None
-    fails(mill, proxy, table_of(mill, "n bigint", [(1,)]), ReasonCode.STORAGE_UNAVAILABLE, words)
+    fails(mill, proxy, table_of(mill, "n bigint", [(1,)]), ReasonCode.STORAGE_UNAVAILABLE, _TELLS[status])
 
 
 @pytest.mark.parametrize(
-    ("kind", "status", "words"),
-    [("jsonl", 500, "Status Code: 500"), ("csv", 500, "InternalError"), ("jsonl", SILENT, "Read timed out")],
+    ("kind", "status"),
+    [("csv", 403), ("csv", 500), *(("jsonl", status) for status in (400, 403, 500, SILENT, RESET, CUT))],
 )
 def test_a_store_that_gives_no_data_fails_the_attempt_for_now(
-    mill: Mill, proxy: LossyProxy, kind: Format, status: int, words: str
+    mill: Mill, proxy: LossyProxy, kind: Format, status: int
 ) -> None:
-    mill.deliver("lines", f"a.{kind}", NUMBERS)
-    proxy.meets = lambda method, path: status if method == "GET" and f"a.{kind}" in path else None
+    mill.deliver("lines", f"a.{kind}", NUMBERS if kind == "csv" else LINES)
+    # A listing names what it looks for behind a question mark.
+    proxy.meets = lambda method, path: status if method == "GET" and f"a.{kind}" in path.partition("?")[0] else None
     began = monotonic()
-    fails(mill, proxy, copy_of(kind), ReasonCode.STORAGE_UNAVAILABLE, words)
+    fails(mill, proxy, copy_of(kind), ReasonCode.STORAGE_UNAVAILABLE, _TELLS[status])
     assert monotonic() - began < 120
 
 
-def test_a_store_that_gives_the_audit_no_data_fails_the_attempt_for_now(mill: Mill, proxy: LossyProxy) -> None:
+@pytest.mark.parametrize("status", [403, 500, CUT])
+def test_a_store_that_gives_the_audit_no_data_fails_the_attempt_for_now(
+    mill: Mill, proxy: LossyProxy, status: int
+) -> None:
     asked: Counter[str] = Counter()
 
     def meets(method: str, path: str) -> int | None:
         """Answer the first look at a file, for its footer, and fail all of Spark's."""
         asked[path] += method == "GET" and ".parquet" in path
-        return 500 if asked[path] > 1 else None
+        return status if asked[path] > 1 else None
 
     proxy.meets = meets
     made = table_of(mill, "n bigint", [(1,)], checks=[holds("1 / n < 2"), unique("n")])
-    with pytest.raises(Exception, match=r".+"):
+    with pytest.raises(Exception, match=_TELLS[status].replace(" | ", "|")):
         mill.run(made)
-    assert (mill.failure[0], "500" in mill.failure[1]) == (ReasonCode.STORAGE_UNAVAILABLE, True), mill.failure
+    assert mill.failure[0] is ReasonCode.STORAGE_UNAVAILABLE, mill.failure
     assert "written" in mill.control.reports[-1].stages
+
+
+def test_an_audit_whose_job_is_ended_is_not_asked_again_and_blames_no_check(mill: Mill, proxy: LossyProxy) -> None:
+    asked: Counter[str] = Counter()
+
+    def meets(method: str, path: str) -> None:
+        """Leave the first look at a file alone, and end the job of the second, which is Spark's."""
+        asked[path] += method == "GET" and ".parquet" in path
+        if asked[path] == 2:
+            mill.spark.sparkContext.cancelAllJobs()
+
+    @action(inputs={}, output="made", schema="n bigint", checks=[holds("n > 0"), unique("n")])
+    def one_file() -> Any:
+        return mill.spark.range(1, 2, 1, 1).toDF("n")
+
+    proxy.meets = meets
+    mill.spark.sparkContext.setJobGroup(mill.entity, "")
+    with pytest.raises(Exception, match="SPARK_JOB_CANCELLED"):
+        mill.run(one_file)
+    jobs = mill.spark.sparkContext.statusTracker().getJobIdsForGroup(mill.entity)
+    assert (mill.failure[0], len(jobs)) == (ReasonCode.RUN_DIED, 2), mill.failure
 
 
 def test_a_store_that_takes_data_and_never_answers_fails_the_attempt_in_bounded_time(
@@ -179,22 +192,6 @@ def test_a_full_disk_is_named_and_worth_another_attempt(mill: Mill, proxy: Lossy
     with no_files_beyond(mill, 1024 * 1024):
         fails(mill, proxy, much, ReasonCode.DISK_FULL, "File too large")
     assert mill.run(much, attempt=2).commit.rows == 200_000
-
-
-@contextmanager
-def no_files_beyond(mill: Mill, size: int) -> Iterator[None]:
-    """Let the JVM write no file larger than ``size``: the way to a failing write without a file system of its own."""
-    context: Any = mill.spark.sparkContext
-    pid = context._gateway.proc.pid
-    before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
-
-
-LINES = b"".join(b'{"n": %d, "word": "word %d"}\n' % (number, number) for number in range(20_000))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -63,6 +64,18 @@ class Shell:
 
     def tells(self, *arguments: str, code: int = 0) -> Any:
         return json.loads(self.says(*arguments, "--json", code=code))
+
+    def shows(self, *arguments: str) -> str:
+        """Return what a terminal shows beside the answer."""
+        command = [str(Path(sys.executable).parent / "lakemill"), "snapshots", *arguments]
+        user, terminal = pty.openpty()
+        env = {**self.env, "TERM": "xterm", "COLUMNS": "120"}
+        subprocess.run(command, env=env, stdout=subprocess.DEVNULL, stderr=terminal, check=True, timeout=120)
+        os.write(terminal, b"\n")  # something to read there is in any case
+        shown = os.read(user, 65536).decode()
+        os.close(user)
+        os.close(terminal)
+        return shown
 
 
 @pytest.fixture
@@ -201,3 +214,11 @@ def test_diff_tells_whether_the_data_differ_and_by_which_rows(shell: Shell) -> N
     shell.publish("v4", [table([1, 1], ["a", "b"], [1.0, 2.0])])
     assert "share their key" in shell.says("diff", shell.entity, "v4", "v3", "made", "--keys", "id", code=4)
     assert "not published" in shell.says("diff", shell.entity, "v1", "v9", "made", code=4)
+
+
+def test_what_reads_files_shows_how_many_it_has_read(shell: Shell) -> None:
+    shell.publish("v1")
+    shell.publish("v2")
+    assert "2/2" in shell.shows("verify", shell.entity, "v1", "made")
+    assert "4/4" in shell.shows("diff", shell.entity, "v1", "v2", "made", "--keys", "id")
+    assert "4/4" not in shell.shows("diff", shell.entity, "v1", "v2", "made")

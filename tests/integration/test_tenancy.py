@@ -16,6 +16,7 @@ from control.releasing.release import release_once
 from control.tables import admin_log, entities, processes
 from control.tenancy import tenants
 from control.tenancy.admin_log import newest
+from control.tenancy.tenants import EntityBusyError
 from tests.integration.control_plane import ControlPlane
 from tests.integration.memory_lake import place
 from tests.integration.tenant import Caller, make_tenant
@@ -151,7 +152,11 @@ async def test_new_limits_hold_from_the_next_request_on(acme: Caller) -> None:
 
 async def test_what_an_administrator_does_is_logged(acme: Caller, globex: Caller) -> None:
     plane = acme.plane
-    await acme.submit("e-1")
+    submitted = await acme.submit("e-1")
+    async with plane.db.transaction() as conn:
+        with pytest.raises(EntityBusyError, match=submitted.json()["process_id"]):
+            await tenants.give(conn, "e-1", "globex", "cli:root")
+    await plane.succeed_at(submitted, place(entity_id="e-1"), "acme")
     async with plane.db.transaction() as conn:
         await tenants.share(conn, "e-1", ["globex"], "cli:root")
         await tenants.give(conn, "e-1", "globex", "cli:root")
@@ -205,7 +210,7 @@ def test_a_tenant_has_a_name_that_every_record_can_carry(name: str) -> None:
 
 
 async def test_what_is_given_away_is_shared_with_nobody(acme: Caller, globex: Caller) -> None:
-    await acme.submit("e-1")
+    await acme.plane.succeed_at(await acme.submit("e-1"), place(entity_id="e-1"), "acme")
     await share(acme.plane, "e-1", "globex")
     other = await make_tenant(acme.plane, "other")
     async with acme.plane.db.transaction() as conn:

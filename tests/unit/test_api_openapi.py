@@ -1,8 +1,10 @@
 """The documentation tells the whole API: its paths, and for every body and refusal a schema."""
 
 import json
+import re
 from typing import Any
 
+import httpx
 import pytest
 
 from api.app import create_app
@@ -64,3 +66,17 @@ def test_a_submit_is_documented_with_an_example_that_works(document: dict[str, A
             assert set(response["content"]) == {"application/problem+json"}
     assert {parameter["name"] for parameter in submit["parameters"]} == {"Idempotency-Key", "dry_run", "on_conflict"}
     assert submit["security"]
+
+
+@pytest.mark.anyio
+async def test_its_page_needs_nothing_from_elsewhere() -> None:
+    """A network without a way out shows it too, and nobody else's script runs on it."""
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(create_app()), base_url="http://lakemill") as client:
+        page = (await client.get("/docs")).text
+        needed = re.findall(r"""(?:src|href)="([^"]+)"|url: '([^']+)'""", page)
+        places = [given or asked for given, asked in needed]
+        assert len(places) == 4
+        for place in places:
+            assert place.startswith("/")
+            answer = await client.get(place)
+            assert (answer.status_code, len(answer.content) > 0) == (200, True)

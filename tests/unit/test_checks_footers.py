@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.checks import accepted_range, at_least, at_most, not_null
-from assets.errors import CheckFailedError, CommitterError
+from assets.errors import CheckFailedError
 from assets.running.audit import Written, measure
 from assets.tables.footers import Footer, encode_bound, read_footers
 from contracts.storage import CorruptSnapshotError
@@ -151,11 +151,19 @@ def test_bounds_that_a_footer_does_not_tell_exactly_are_scanned(footer_of: Calla
     assert asked == ["count_if(NOT (`n` >= -1BD AND `n` <= 1BD))"]
 
 
-def test_not_null_is_not_guessed_without_counts(footer_of: Callable[..., Footer]) -> None:
-    footer = footer_of(pa.table({"n": [1, 2]}), write_statistics=False)
-    assert footer.null_counts == {}
-    with pytest.raises(CommitterError, match="does not count"):
-        measure([not_null("n")], Written(footer.schema, [footer], no_scan), input_of_four)
+def test_nulls_that_a_footer_does_not_count_are_counted_by_a_read(footer_of: Callable[..., Footer]) -> None:
+    counting = footer_of(pa.table({"n": [1, 2], "word": ["a", None]}))
+    silent = footer_of(pa.table({"n": [None, 2], "word": ["x" * 5_000, None]}), write_statistics=["n"])
+    assert silent.null_counts == {"n": 1}
+    asked: list[str] = []
+
+    def scan(aggregates: Sequence[str]) -> Sequence[Any]:
+        asked.extend(aggregates)
+        return [2]
+
+    with pytest.raises(CheckFailedError, match="n has 1 nulls, word has 2 nulls"):
+        measure([not_null("n", "word")], Written(counting.schema, [counting, silent], scan), input_of_four)
+    assert asked == ["count_if(`word` IS NULL)"]
 
 
 @pytest.mark.parametrize(

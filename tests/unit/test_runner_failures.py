@@ -25,6 +25,29 @@ STACKS = [
     ("GC overhead limit exceeded", ReasonCode.OUT_OF_MEMORY),
     ("org.apache.hadoop.fs.s3a.AWSClientIOException: connect refused", ReasonCode.STORAGE_UNAVAILABLE),
     ("[FAILED_READ_FILE.NO_HINT] x\nCaused by: SdkClientException: Unable to execute", ReasonCode.STORAGE_UNAVAILABLE),
+    (
+        "Job aborted due to stage failure: ShuffleMapStage 4 (parquet at D.java:0) has failed the maximum allowable "
+        "number of times: 4. Most recent failure reason:\norg.apache.spark.shuffle.MetadataFetchFailedException: "
+        "Missing an output location for shuffle 1 partition 0",
+        ReasonCode.SPARK_UNAVAILABLE,
+    ),
+    ("FetchFailedException\nCaused by: java.net.SocketException: Connection reset", ReasonCode.SPARK_UNAVAILABLE),
+    (
+        "java.nio.file.AccessDeniedException: s3a://lake/a: software.amazon.awssdk.services.s3.model.S3Exception: "
+        "(Service: S3, Status Code: 403)",
+        ReasonCode.STORAGE_UNAVAILABLE,
+    ),
+    ("[FAILED_READ_FILE.NO_HINT] x\nCaused by: AWSBadRequestException: ExpiredToken", ReasonCode.STORAGE_UNAVAILABLE),
+    (
+        "[FAILED_READ_FILE.NO_HINT] x\n\tat a.B\nCaused by: java.net.SocketException: Connection reset",
+        ReasonCode.STORAGE_UNAVAILABLE,
+    ),
+    (
+        "[FAILED_READ_FILE.NO_HINT] x\n\tat a.B\nCaused by: C: Premature end of Content-Length delimited message body",
+        ReasonCode.STORAGE_UNAVAILABLE,
+    ),
+    ("Python worker exited unexpectedly\nCaused by: java.net.SocketException: reset", ReasonCode.ACTION_RAISED),
+    ("PermissionError: the AccessDeniedException of a web service", ReasonCode.ACTION_RAISED),
     ("[FAILED_READ_FILE.FILE_NOT_EXIST] Encountered error while reading file s3a://lake/a", ReasonCode.INPUT_CORRUPT),
     ("[CANNOT_READ_FILE_FOOTER] Could not read footer for file", ReasonCode.INPUT_CORRUPT),
     ("[MALFORMED_RECORD_IN_PARSING.WITHOUT_SUGGESTION] Malformed records are detected", ReasonCode.INPUT_CORRUPT),
@@ -53,6 +76,10 @@ def test_why_executors_went_decides_where_the_error_says_only_that_they_did() ->
     assert "exit code 52" in reason.message
     late = f"exited with exit code 137. The container statuses: {'status ' * 90} reason: OOMKilled"
     assert reason_for(error, in_action=True, lost_executors=[late]).code is ReasonCode.OUT_OF_MEMORY
+    made_good = "The executor with id 1 was evicted, brief reason: Evicted"
+    assert reason_for(error, in_action=True, lost_executors=[late, made_good]).code is ReasonCode.OUT_OF_MEMORY
+    fetching = RuntimeError("ShuffleMapStage 4 has failed the maximum allowable number of times: 4")
+    assert reason_for(fetching, in_action=True, lost_executors=[made_good]).code is ReasonCode.POD_EVICTED
     deleted = reason_for(error, in_action=True, lost_executors=["The executor with id 2 was deleted by a user"])
     assert deleted.code is ReasonCode.SPARK_UNAVAILABLE
     assert "deleted by a user" in deleted.message
@@ -115,5 +142,10 @@ def test_the_message_is_the_first_line_and_the_root_cause() -> None:
     assert reason_for(RuntimeError(bridge), in_action=True).message == "Spark: ConnectException: refused"
     uncaused = "An error occurred while calling o237.parquet.\n: x.SparkException: Job aborted\n\tat x.y(Z.java)\n"
     assert reason_for(RuntimeError(uncaused), in_action=True).message == "Spark: SparkException: Job aborted"
+    worker = "\n  An exception was thrown from the Python worker. Please see the stack trace below.\n"
+    trace = (
+        'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    f()\nValueError: no such month\n\nJVM:\n'
+    )
+    assert reason_for(RuntimeError(worker + trace), in_action=True).message == "ValueError: no such month"
     assert len(reason_for(RuntimeError("z" * 10_000), in_action=True).message) == MAX_MESSAGE
     assert reason_for(RuntimeError(), in_action=True).message == "RuntimeError: no message"

@@ -3,6 +3,7 @@
 import json
 import struct
 from collections.abc import Callable, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ def table(ids: Sequence[int | None], names: Sequence[str]) -> pa.Table:
     return pa.table({"id": pa.array(ids, pa.int64()), "name": names})
 
 
+DDL, ROWS = "id bigint, name string", table(NUMBERS, ["a", "b", "c"])
+
+
 def rewritten(lake: FileLake, change: Callable[[dict[str, Any]], None]) -> None:
     """Change each ``add`` of the commit."""
     lines = [json.loads(line) for line in (lake.get(commit_key(HOME)) or b"").splitlines()]
@@ -33,10 +37,10 @@ def rewritten(lake: FileLake, change: Callable[[dict[str, Any]], None]) -> None:
     lake.put(commit_key(HOME), b"".join(json.dumps(line).encode() + b"\n" for line in lines))
 
 
-def exchanged(tmp_path: Path, body: bytes) -> FileLake:
+def exchanged(tmp_path: Path, body: bytes, ddl: str = DDL, rows: pa.Table = ROWS) -> FileLake:
     """Publish a snapshot, and put another file in the place of its own; the commit has that one's size and no ETag."""
     lake = FileLake(tmp_path)
-    found = publish(lake, HOME, "id bigint, name string", [table(NUMBERS, ["a", "b", "c"])])
+    found = publish(lake, HOME, ddl, [rows])
     (file,) = found.objects
     lake.delete([file.key])
     lake.put(file.key, body)
@@ -79,7 +83,7 @@ def test_a_deep_look_measures_what_the_footer_only_tells(tmp_path: Path) -> None
 
 def test_statistics_of_a_column_that_is_not_there_are_a_corrupt_commit(tmp_path: Path) -> None:
     lake = FileLake(tmp_path)
-    publish(lake, HOME, "id bigint, name string", [table(NUMBERS, ["a", "b", "c"])])
+    publish(lake, HOME, DDL, [ROWS])
 
     def lie(add: dict[str, Any]) -> None:
         add["stats"] = json.dumps(json.loads(add["stats"]) | {"nullCount": {"who": 0}})
@@ -87,3 +91,16 @@ def test_statistics_of_a_column_that_is_not_there_are_a_corrupt_commit(tmp_path:
     rewritten(lake, lie)
     (problem,) = verify(lake, HOME, deep=True).problems
     assert "statistics of 'who'" in problem
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_day_that_is_too_late_is_a_problem_and_no_end_of_the_proof(tmp_path: Path, deep: bool) -> None:
+    """As a footer tells it, and where only the rows do: those are changed, and the footer goes on telling of others."""
+    last, too_late = (struct.pack("<i", (date.max - date(1970, 1, 1)).days + more) for more in (0, 1))
+    days = pa.table({"day": [date.max]})
+    body = parquet(days, compression="none", use_dictionary=False, write_page_checksum=False)
+    end = len(body) - 8 - int.from_bytes(body[-8:-4], "little")
+    footer = body[end:] if deep else body[end:].replace(last, too_late)
+    lake = exchanged(tmp_path, body[:end].replace(last, too_late) + footer, "day date", days)
+    (problem,) = verify(lake, HOME, deep=deep).problems
+    assert problem.endswith("holds values outside the years 1 to 9999")

@@ -1,6 +1,7 @@
 """The storage contract as files: golden commits byte for byte, what must be refused and as what, its JSON Schema."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -135,3 +136,20 @@ def test_a_folder_that_is_not_there_does_not_conform_and_is_not_made(tmp_path: P
     assert (done.returncode, done.stdout) == (2, "")
     assert "is no folder" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "code", "told"),
+    [({"S3_ENDPOINT": "http://127.0.0.1:9"}, 5, "s3://lake/"), ({"PERMIT_SECONDS": "soon"}, 3, "permit_seconds")],
+    ids=["unreachable", "not configured"],
+)
+def test_a_lake_that_nobody_has_looked_at_is_not_told_as_a_breach(
+    tmp_path: Path, setting: dict[str, str], code: int, told: str
+) -> None:
+    here = {"STATE_DIR": str(tmp_path), "S3_ACCESS_KEY": "key", "S3_SECRET_KEY": "secret", **setting}
+    env = {**os.environ, **{f"LAKEMILL_{name}": value for name, value in here.items()}}
+    command = [sys.executable, "-m", "assets.conformance"]
+    done = subprocess.run(command, env=env, check=False, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (code, ""), done.stderr
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr

@@ -55,8 +55,9 @@ async def test_many_are_under_way_at_once(db: Database, settings: ControlSetting
     assert time.monotonic() - began < 4
 
 
-async def test_a_host_that_is_dead_is_left_alone_and_keeps_its_tries(db: Database) -> None:
-    dead = [await ended(db, f"https://dead.example/{number}") for number in range(40)]
+@pytest.mark.parametrize("address", ["https://dead.example/{}", "https://DEAD.example?order={}"])
+async def test_a_host_that_is_dead_is_left_alone_and_keeps_its_tries(db: Database, address: str) -> None:
+    dead = [await ended(db, address.format(number)) for number in range(40)]
     sender = Script(Outcome(error=SendError.TIMEOUT))
     clock = Clock()
     courier = Courier(db, sender, wait_seconds=0.01, per_host=8, clock=clock)

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import func, text
 
 from contracts.states import State
+from control.reconciling import unwanted_runs
 from control.reconciling.unwanted_runs import end_unwanted_runs
 from resources.dagster.runs import RunState
 from resources.database import Database
@@ -73,6 +74,21 @@ async def test_a_shared_run_goes_on_for_the_others_that_wait_for_it(rig: Rig) ->
     shared = uuid4()
     await rig.launched(State.RUNNING, RunState.STARTED, launch_id=shared)
     await rig.launched(State.CANCELLED, RunState.STARTED, launch_id=shared)
+    assert await rig.end() == 0
+
+
+async def test_what_does_not_fit_into_one_step_is_asked_for_by_the_next(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unwanted_runs, "STEP_SECONDS", 0)
+    wanted = {await rig.launched(State.CANCELLED, RunState.STARTED) for _ in range(3)}
+    for count in (1, 2, 3):
+        assert await rig.end() == 1
+        assert len(rig.dagster.terminated) == count
+        for launch_id, run_id in rig.runs.known:
+            if run_id in rig.dagster.terminated:
+                rig.runs.add(launch_id, RunState.CANCELED, run_id)
+    assert set(rig.dagster.terminated) == wanted
     assert await rig.end() == 0
 
 

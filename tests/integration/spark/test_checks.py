@@ -17,12 +17,14 @@ from assets.declaration import (
     at_most,
     holds,
     landing,
+    not_null,
     unique,
 )
 from assets.errors import ActionContractError, CheckFailedError, InputCorruptError
 from assets.factory import build_asset
 from assets.partitions import add_keys, partition_key
 from assets.snapshots.reader import find_snapshot
+from assets.snapshots.verify import verify
 from contracts.identity import Coordinate
 from contracts.reasons import ReasonCode
 from tests.integration.spark_mill import Mill, table_of
@@ -125,6 +127,43 @@ def test_a_check_whose_condition_raises_is_named_with_sparks_words_and_ends_the_
     assert (reason.code, reason.is_retriable) == (ReasonCode.CHECK_FAILED, False)
     assert "holds(share / (n - 2) < 100): ArithmeticException: [DIVIDE_BY_ZERO]" in reason.message
     assert "\n" not in reason.message
+
+
+RAISING = [
+    (holds("CAST(kind AS int) > 0"), "[CAST_INVALID_INPUT]"),
+    (holds("CAST(kind AS date) > day"), "[CAST_INVALID_INPUT]"),
+    (holds("array(1)[n] > 0"), "[INVALID_ARRAY_INDEX]"),
+    (holds("n + 9223372036854775806 > 0"), "[ARITHMETIC_OVERFLOW]"),
+    (holds("if(n < 2, true, raise_error('two is too many'))"), "two is too many"),
+    (holds("is_small(n)"), "ValueError: 2 is not small"),
+]
+
+
+def test_in_whatever_way_a_condition_raises_its_check_does_not_hold(mill: Mill) -> None:
+    def is_small(number: int) -> bool:
+        if number > 1:
+            raise ValueError(f"{number} is not small")
+        return True
+
+    mill.spark.udf.register("is_small", is_small, "boolean")
+    with pytest.raises(CheckFailedError) as refused:
+        mill.run(table_of(mill, SCHEMA, ROWS, checks=[check for check, _ in RAISING]))
+    told = {result.name: result.measured for result in refused.value.results if not result.passed}
+    for check, words in RAISING:
+        assert words in told[str(check)]
+
+
+LONG = "x" * 5_000
+
+
+def test_nulls_among_values_too_long_for_a_footer_are_counted_by_a_read(mill: Mill) -> None:
+    columns, checks = "word string, raw binary", [not_null("word", "raw")]
+    rows = [(LONG, LONG.encode()), (None, None)]
+    with pytest.raises(CheckFailedError, match="word has 1 nulls, raw has 1 nulls"):
+        mill.run(table_of(mill, columns, rows, checks=checks))
+    published = mill.run(table_of(mill, columns, rows[:1], checks=checks))
+    assert [file.null_counts for file in published.commit.files if file.rows] == [{}]
+    assert verify(mill.lake, published.commit.coordinate, deep=True).ok
 
 
 def kept(*checks: Check) -> Action:

@@ -1,5 +1,6 @@
 """Raw files with real Spark: every format comes out alike, and bad rows are counted and refused."""
 
+import bz2
 import gzip
 import io
 import json
@@ -60,6 +61,7 @@ CSV = (
     '1152921504606846976,"ä ""quoted""",0.25,1.50,2024-10-05,2024-10-05T01:02:03.456789Z,true\n'
     ",,,,,,\n"
 ).encode()
+JSONL = json_lines(LINE, dict.fromkeys(LINE))
 
 
 @pytest.mark.parametrize(
@@ -67,8 +69,12 @@ CSV = (
     [
         ("csv", "a.csv", CSV),
         ("csv", "a.csv.gz", gzip.compress(CSV)),
+        ("csv", "a.csv.bz2", bz2.compress(CSV)),
+        ("csv", "a.csv.zst", pa.compress(CSV, "zstd", asbytes=True)),
         ("jsonl", "a.jsonl", json_lines(LINE, {"more": 1})),
-        ("jsonl", "a.jsonl.gz", gzip.compress(json_lines(LINE, dict.fromkeys(LINE)))),
+        ("jsonl", "a.jsonl.gz", gzip.compress(JSONL)),
+        ("jsonl", "a.jsonl.bz2", bz2.compress(JSONL)),
+        ("jsonl", "a.jsonl.zst", pa.compress(JSONL, "zstd", asbytes=True)),
         ("parquet", "a.parquet", parquet()),
     ],
 )

@@ -17,6 +17,7 @@ from tests.integration.spark_mill import Mill
 
 FILES, ROWS = 6, 500
 COLUMNS = "n bigint, kind string"
+LISTED_BY_DRIVER = "spark.sql.sources.parallelPartitionDiscovery.threshold"
 FROM_FOOTERS = [not_null("n", "kind"), at_least(rows=1), at_most(rows=1, per="rows"), accepted_range("n", at_least=0)]
 
 
@@ -28,22 +29,29 @@ def deliver(mill: Mill) -> None:
         mill.deliver("rows", f"{part}.parquet", file.getvalue())
 
 
-def kept(checks: list[Check], kind: Format = "parquet") -> Action:
-    @action(inputs={"rows": landing(kind, COLUMNS)}, output="kept", schema=COLUMNS, checks=checks)
+def kept(checks: list[Check], kind: Format = "parquet", **facts: Any) -> Action:
+    @action(inputs={"rows": landing(kind, COLUMNS)}, output="kept", schema=COLUMNS, checks=checks, **facts)
     def keep(rows: Any) -> Any:
         return rows
 
     return keep
 
 
-def records_read(mill: Mill, declared: Action, group: str) -> int:
-    """Run the action; return how many rows Spark has read for it, by Spark's own count."""
+def jobs_of(mill: Mill, declared: Action, group: str) -> list[int]:
+    """Run the action; return the numbers of Spark's jobs for it."""
     context: Any = mill.spark.sparkContext
     context.setJobGroup(group, "")
     mill.run(declared)
+    return list(context.statusTracker().getJobIdsForGroup(group))
+
+
+def records_read(mill: Mill, declared: Action, group: str) -> int:
+    """Run the action; return how many rows Spark has read for it, by Spark's own count."""
+    jobs = jobs_of(mill, declared, group)
+    context: Any = mill.spark.sparkContext
     tracker, store = context.statusTracker(), context._jsc.sc().statusStore()
-    jobs = [tracker.getJobInfo(job) for job in tracker.getJobIdsForGroup(group)]
-    return sum(store.lastStageAttempt(stage).inputRecords() for job in jobs for stage in job.stageIds)
+    stages = [stage for job in jobs for stage in tracker.getJobInfo(job).stageIds]
+    return sum(store.lastStageAttempt(stage).inputRecords() for stage in stages)
 
 
 def test_checks_and_counts_that_footers_answer_read_no_row_twice(mill: Mill) -> None:
@@ -66,6 +74,33 @@ def test_all_other_checks_together_read_what_was_written_once(mill: Mill) -> Non
     deliver(mill)
     checks = [*FROM_FOOTERS, unique("n"), unique("n", "kind")]
     assert records_read(mill, kept(checks), mill.entity) == 2 * FILES * ROWS
+
+
+@pytest.mark.parametrize(("checks", "listings"), [(FROM_FOOTERS, 1), ([*FROM_FOOTERS, unique("n")], 2)])
+def test_what_was_written_is_looked_for_only_when_it_is_read(mill: Mill, checks: list[Check], listings: int) -> None:
+    """The input always is. Spark makes a job of it where there are many files; here of any number."""
+    deliver(mill)
+    mill.spark.conf.set(LISTED_BY_DRIVER, 0)
+    try:
+        jobs = jobs_of(mill, kept(checks), mill.entity)
+    finally:
+        mill.spark.conf.unset(LISTED_BY_DRIVER)
+    context: Any = mill.spark.sparkContext
+    told = [str(context._jsc.sc().statusStore().job(job).description()) for job in jobs]
+    assert sum("Listing leaf files" in each for each in told) == listings, told
+
+
+def test_rows_in_order_are_read_once_more_since_the_last_shuffle(mill: Mill) -> None:
+    deliver(mill)
+    assert records_read(mill, kept([], sort_by=["n"]), mill.entity) == 2 * FILES * ROWS
+    mill.entity += "-shuffled"
+    deliver(mill)
+
+    @action(inputs={"rows": landing("parquet", COLUMNS)}, output="kept", schema=COLUMNS, sort_by=["n"])
+    def unlike(rows: Any) -> Any:
+        return rows.distinct()
+
+    assert records_read(mill, unlike, mill.entity) == FILES * ROWS
 
 
 def test_each_footer_is_read_once_and_many_at_a_time(mill: Mill) -> None:
