@@ -2,14 +2,13 @@
 
 import asyncio
 import threading
-import time
+from typing import Any
 
 import pytest
 
-from contracts.commit import Commit, DataFile
 from contracts.identity import Coordinate
-from contracts.storage import commit_key
-from control.snapshots import read_commit
+from control import snapshots
+from control.snapshots import Published, published_in, read_commit
 from resources.lake.store import LakeUnavailableError
 from tests.integration.memory_lake import MemoryLake
 
@@ -50,22 +49,19 @@ async def test_a_silent_lake_is_unavailable_after_the_wait_and_holds_up_no_other
     assert await read_commit(lake, PLACE) is None
 
 
-async def test_a_commit_of_many_files_holds_up_nobody_else_on_the_loop() -> None:
+async def test_a_commit_is_parsed_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may name 100,000 files: nobody else could be answered meanwhile."""
+    parsed_by: list[threading.Thread] = []
+
+    def parse(*given: Any) -> Published:
+        parsed_by.append(threading.current_thread())
+        return published_in(*given)
+
+    monkeypatch.setattr(snapshots, "published_in", parse)
     lake = MemoryLake()
     lake.commit(PLACE, None)
-    small = Commit.parse(lake.objects[commit_key(PLACE)], PLACE)
-    files = [DataFile(name=f"part-{number:05d}.parquet", size=10, rows=1) for number in range(20_000)]
-    body = lake.objects[commit_key(PLACE)] = small.model_copy(update={"files": files}).encode()
-    began = time.perf_counter()
-    Commit.parse(body, PLACE)
-    alone = time.perf_counter() - began
-
-    reading = asyncio.create_task(read_commit(lake, PLACE))
-    longest, last = 0.0, time.perf_counter()
-    while not reading.done():
-        await asyncio.sleep(0)
-        longest, last = max(longest, time.perf_counter() - last), time.perf_counter()
-    found = await reading
+    found = await read_commit(lake, PLACE)
     assert found is not None
-    assert found.artifact.files == 20_000
-    assert longest < alone / 2
+    assert found.commit.coordinate == PLACE
+    assert parsed_by != [threading.current_thread()]
+    assert len(parsed_by) == 1
