@@ -68,10 +68,13 @@ class World:
         landing.put(f"{landing_prefix(target)}flights.csv", FLIGHTS_CSV.encode())
         return target
 
-    def submit(self, target: Coordinate, action: str = "ingest_flights", **fields: Any) -> str:
-        """Submit one process with a callback; return its id."""
+    def submit(
+        self, target: Coordinate, action: str = "ingest_flights", *, key: str | None = None, **fields: Any
+    ) -> str:
+        """Submit one process with a callback; return its id. ``key`` is an Idempotency-Key."""
         place = {"entity_id": target.entity_id, "data_version": target.data_version, "action": action}
-        return str(self.client.submit({**place, "callback_url": self.receiver.url, **fields})["process_id"])
+        request = {**place, "callback_url": self.receiver.url, **fields}
+        return str(self.client.submit(request, idempotency_key=key)["process_id"])
 
     def reach(self, process_id: str, *states: State, seconds: float = RUN_SECONDS) -> dict[str, Any]:
         """Return the process once it is in one of ``states``, or has ended where none is named."""
