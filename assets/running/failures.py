@@ -82,7 +82,7 @@ def reason_for(
         told = dict.fromkeys(f"{why[:_QUOTED]}…" if len(why) > _QUOTED else why for why in lost_executors)
         message = f"{message}; lost executors: {'; '.join(told)}"[:MAX_MESSAGE]
         codes = (_code_of_text(why) for why in lost_executors)
-        code = next((told for told in codes if told), code)
+        code = next((told for told in codes if told not in {None, code}), code)
     if code is ReasonCode.OUT_OF_MEMORY:
         message = message[: MAX_MESSAGE - len(_MORE_MEMORY)] + _MORE_MEMORY
     return Reason(code=code, message=message)

@@ -76,6 +76,8 @@ def test_why_executors_went_decides_where_the_error_says_only_that_they_did() ->
     assert "exit code 52" in reason.message
     late = f"exited with exit code 137. The container statuses: {'status ' * 90} reason: OOMKilled"
     assert reason_for(error, in_action=True, lost_executors=[late]).code is ReasonCode.OUT_OF_MEMORY
+    silent = "Executor heartbeat timed out after 120001 ms"
+    assert reason_for(error, in_action=True, lost_executors=[silent, late]).code is ReasonCode.OUT_OF_MEMORY
     made_good = "The executor with id 1 was evicted, brief reason: Evicted"
     assert reason_for(error, in_action=True, lost_executors=[late, made_good]).code is ReasonCode.OUT_OF_MEMORY
     fetching = RuntimeError("ShuffleMapStage 4 has failed the maximum allowable number of times: 4")
