@@ -27,7 +27,7 @@ def api() -> "Iterator[ApiClient]":
     try:
         settings = ClientSettings()
     except ValidationError:
-        typer.echo("lakemill: set LAKEMILL_API_KEY; 'lakemill keys create' makes one.", err=True)
+        typer.echo("lakemill: no key; 'export LAKEMILL_API_KEY=$(lakemill keys create --quiet)' makes one.", err=True)
         raise typer.Exit(EXIT_CONFIG) from None
     try:
         with ApiClient(settings.api_url, settings.api_key.get_secret_value()) as client:
