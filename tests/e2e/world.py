@@ -68,10 +68,9 @@ class World:
         landing.put(f"{landing_prefix(target)}flights.csv", FLIGHTS_CSV.encode())
         return target
 
-    def submit(
-        self, target: Coordinate, action: str = "ingest_flights", *, key: str | None = None, **fields: Any
-    ) -> str:
-        """Submit one process with a callback; return its id. ``key`` is an Idempotency-Key."""
+    def submit(self, target: Coordinate, action: str = "ingest_flights", **fields: Any) -> str:
+        """Submit one process with a callback; return its id. The field ``key`` is an Idempotency-Key."""
+        key = fields.pop("key", None)
         place = {"entity_id": target.entity_id, "data_version": target.data_version, "action": action}
         request = {**place, "callback_url": self.receiver.url, **fields}
         return str(self.client.submit(request, idempotency_key=key)["process_id"])
