@@ -30,7 +30,9 @@ FIGURES = {
         f"{name}_{figure}"
         for name in ("synchronous", "queue", "lakemill")
         for figure in ("records_per_hour", "look_p95", "database_cpu", "database_stored")
-    },
+    }
+    # Processor time is told in hundredths of a second, and PostgreSQL hands so short a queue on in one of them or none.
+    - {"queue_database_cpu"},
 }
 
 
