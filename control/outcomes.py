@@ -39,7 +39,7 @@ async def settle_by_commit(db: Database, lake: CommitReader, process_id: UUID) -
     our own commit that appeared after it is indexed, noted once, and logged as critical.
     Raises LakeError when the lake does not answer.
     """
-    async with db.transaction() as conn:
+    async with db.reading() as conn:
         row = (await conn.execute(select(processes).where(processes.c.id == process_id))).mappings().one()
     state = State(row["state"])
     if state is State.SUCCEEDED:

@@ -56,7 +56,7 @@ async def get(
     db: Database, runs: RunReader | None, settings: ControlSettings, tenant: str, process_id: UUID
 ) -> ProcessView:
     """Return everything about one process; raises ProblemError (not_found) also for somebody else's."""
-    async with db.transaction() as conn:
+    async with db.reading() as conn:
         row = await own_process(conn, tenant, process_id)
         of_process = process_events.c.process_id == process_id
         events = (await conn.execute(select(process_events).where(of_process).order_by(process_events.c.id))).mappings()
@@ -94,7 +94,7 @@ async def page(
             query = query.where(processes.c[column] == value)
     if cursor is not None:
         query = query.where(processes.c.id < decode_cursor(cursor))
-    async with db.transaction() as conn:
+    async with db.reading() as conn:
         rows = (await conn.execute(query.order_by(processes.c.id.desc()).limit(limit + 1))).mappings().all()
     shown = rows[:limit]
     more = encode_cursor(shown[-1]["id"]) if len(rows) > limit else None

@@ -39,7 +39,7 @@ async def launch_members(db: Database, launch_id: UUID) -> LaunchMembers:
     is_current = and_(launches.c.process_id == processes.c.id, launches.c.attempt == processes.c.attempt)
     query = select(processes).join(launches, is_current).where(launches.c.launch_id == launch_id)
     wanted = query.where(processes.c.state.in_(_LAUNCHED), processes.c.ending.is_(None)).order_by(processes.c.id)
-    async with db.transaction() as conn:
+    async with db.reading() as conn:
         rows = (await conn.execute(wanted)).mappings().all()
         if not rows and not await conn.scalar(select(func.count()).where(launches.c.launch_id == launch_id)):
             raise ProblemError("not_found", f"there is no launch {launch_id}")
@@ -112,7 +112,7 @@ async def _committing(
 
 async def _succeeded(db: Database, lake: CommitReader, process_id: UUID) -> None:
     """The word of a run proves nothing: read the commit. What cannot be read now the reconciler reads later."""
-    async with db.transaction() as conn:
+    async with db.reading() as conn:
         await _existing(conn, process_id)
     try:
         if not await settle_by_commit(db, lake, process_id):
@@ -125,7 +125,7 @@ async def _failed(
     db: Database, lake: CommitReader, process_id: UUID, attempt: int, report: Report, settings: ControlSettings
 ) -> None:
     reason: Reason = _required(report, "reason")
-    async with db.transaction() as conn:
+    async with db.reading() as conn:
         row = await _existing(conn, process_id)
     if not counts(row, report):
         log.info("report.outdated", process_id=str(process_id), attempt=attempt, run_id=report.run_id)

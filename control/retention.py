@@ -88,7 +88,7 @@ class Pruner:
         return gone + await self._prune_processes(timedelta(days=self.settings.retain_processes_days))
 
     async def _prune_processes(self, age: timedelta) -> int:
-        async with self.db.transaction() as conn:
+        async with self.db.reading() as conn:
             rows = (await conn.execute(_ended(age, self._after))).mappings().all()
             members = await _members(conn, [row["id"] for row in rows])
         is_full = len(rows) == PROCESSES_AT_ONCE

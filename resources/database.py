@@ -100,7 +100,7 @@ class Database:
 
     async def ping(self) -> None:
         """Return when the server answers. Raises DatabaseUnavailableError."""
-        async with self.transaction() as connection:
+        async with self.reading() as connection:
             await connection.scalar(select(1))
 
     async def close(self) -> None:

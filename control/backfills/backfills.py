@@ -54,7 +54,7 @@ _STOPPED = (BackfillState.CANCELLING, BackfillState.CANCELLED)
 
 async def preview(db: Database, settings: ControlSettings, tenant: Tenant, request: BackfillRequest) -> BackfillPreview:
     """Return what ``create`` would make. Raises ProblemError like ``create``."""
-    async with db.transaction() as conn:
+    async with db.reading() as conn:
         action = await _action(conn, settings, tenant, request)
         chosen = _chosen(tenant, request, action).subquery("chosen")
         is_there = exists().where(
@@ -90,7 +90,7 @@ async def create(
 
 async def get(db: Database, tenant: str, backfill_id: UUID) -> BackfillView:
     """Return how a backfill stands. Raises ProblemError (not_found)."""
-    async with db.transaction() as conn:
+    async with db.reading() as conn:
         return await view(conn, await _own(conn, tenant, backfill_id))
 
 
@@ -101,7 +101,7 @@ async def page(db: Database, tenant: str, *, limit: int, before: UUID | None = N
     """
     mine = backfills.c.tenant_id == tenant
     query = select(backfills).where(mine)
-    async with db.transaction() as conn:
+    async with db.reading() as conn:
         if before is not None:
             last = await conn.scalar(select(backfills.c.created_at).where(mine, backfills.c.id == before))
             if last is None:

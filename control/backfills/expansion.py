@@ -63,7 +63,7 @@ class Expander:
 
         Raises DatabaseUnavailableError.
         """
-        async with self.db.transaction() as conn:
+        async with self.db.reading() as conn:
             row = (await conn.execute(next_turn())).mappings().one_or_none()
             if row is None:
                 return 0

@@ -54,7 +54,7 @@ async def report_lost_materializations(db: Database, runs: DeadRuns, reporter: E
         return 0  # the reader has raised the alert
     if not dead:
         return 0
-    async with db.transaction() as conn:
+    async with db.reading() as conn:
         rows = (await conn.execute(_untold(dead))).mappings().all()
     until = monotonic() + STEP_SECONDS
     for told, row in enumerate(rows):

@@ -37,6 +37,7 @@ from control.rules.reconciling import (
 )
 from control.snapshots import CommitReader
 from control.tables import BACKLOG_SQL, BEGUN_SQL, launches, processes
+from control.together import together
 from control.transitions import lock, send_again, times_resent
 from resources.dagster.runs import DagsterRunsUnavailableError
 from resources.database import Database
@@ -106,7 +107,7 @@ class Reconciler:
 
         async for known, rows in self._batches():
             found = await self._find_runs(rows)
-            acted += sum(await asyncio.gather(*(one(row, known, found) for row in rows)))
+            acted += sum(await together(one(row, known, found) for row in rows))
         if failures:
             log.warning("reconcile.lake_unreadable", processes=len(failures), error=str(failures[0]))
         return acted
@@ -141,11 +142,11 @@ class Reconciler:
 
     async def _batches(self) -> AsyncIterator[tuple[Cursors, Sequence[RowMapping]]]:
         """Yield the processes worth looking at, the longest untouched first, each at most once, with the cursor."""
-        async with self.db.transaction() as conn:
+        async with self.db.reading() as conn:
             began: datetime = (await conn.execute(select(func.now()))).scalar_one()
         after: tuple[datetime, UUID] | None = None
         while True:
-            async with self.db.transaction() as conn:
+            async with self.db.reading() as conn:
                 known = await _cursors(conn, self.settings.kafka_topic)
                 rows = (await conn.execute(_candidates(began, after))).mappings().all()
             if rows:

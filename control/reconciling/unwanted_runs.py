@@ -50,7 +50,7 @@ async def end_unwanted_runs(db: Database, runs: LaunchedRuns, ender: RunEnder) -
 
     Best effort: what Dagster does not do now is asked for again by the next call. Raises DatabaseUnavailableError.
     """
-    async with db.transaction() as conn:
+    async with db.reading() as conn:
         launch_ids = (await conn.execute(_unwanted())).scalars().all()
     try:
         found = await runs.runs_of_launches(launch_ids) if launch_ids else {}

@@ -20,7 +20,7 @@ async def end_published(db: Database, lake: CommitReader, places: Collection[Coo
     """End the processes at coordinates that have a commit, as it says; returns how many. Raises LakeError."""
     columns = tuple_(processes.c.entity_id, processes.c.data_version, processes.c.dataset)
     wanted = [(place.entity_id, place.data_version, place.dataset) for place in places]
-    async with db.transaction() as conn:
+    async with db.reading() as conn:
         query = select(processes.c.id).where(columns.in_(wanted), ACTIVE_SQL).order_by(processes.c.id)
         ids = (await conn.execute(query)).scalars().all()
     return sum([await settle_by_commit(db, lake, process_id) for process_id in ids])

@@ -27,6 +27,7 @@ from control.rules.garbage import Committed, Folder, Kept, commit_wait, is_young
 from control.snapshots import read_commit
 from control.tables import processes
 from control.tenancy.admin_log import note_admin
+from control.together import together
 from resources.database import Database
 from resources.faults import crash_point
 from resources.lake.store import Lake, ObjectInfo
@@ -78,7 +79,7 @@ class Collector:
         Raises ProblemError (recovering): a restored database does not know which processes have ended; and the lake's
         and the database's errors.
         """
-        async with self.db.transaction() as conn:
+        async with self.db.reading() as conn:
             await refuse_while_recovering(conn)
         now = await self._now()
         self.tell("Listing the lake.")
@@ -142,16 +143,16 @@ class Collector:
                     return place, Committed(None)
             return place, Committed(published.commit.provenance.token) if published else None
 
-        return dict(await asyncio.gather(*map(read, places)))
+        return dict(await together(map(read, places)))
 
     async def _processes(self, tokens: Iterable[str]) -> dict[str, RowMapping]:
         columns = select(processes.c.id, processes.c.state, processes.c.permit_until)
-        async with self.db.transaction() as conn:
+        async with self.db.reading() as conn:
             rows = await conn.execute(columns.where(processes.c.id.in_(list(map(_id_of, tokens)))))
             return {str(row["id"]): row for row in rows.mappings()}
 
     async def _now(self) -> datetime:
-        async with self.db.transaction() as conn:
+        async with self.db.reading() as conn:
             now: datetime = (await conn.execute(select(func.now()))).scalar_one()
             return now
 

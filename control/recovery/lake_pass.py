@@ -12,6 +12,7 @@ from contracts.tombstone import Tombstone
 from control.recovery.findings import Findings
 from control.recovery.tombstones import read_tombstone
 from control.snapshots import CommitReader, Published, read_commit
+from control.together import together
 from resources.lake.store import ObjectInfo
 
 LISTINGS_AT_ONCE = 8
@@ -48,8 +49,7 @@ class LakePass:
 
     async def commits(self, take: Callable[[Sequence[Published]], Awaitable[None]]) -> None:
         """Give every commit to ``take``, which is called several times at once. Raises LakeError."""
-        parts = (self._part(first, self._note_place, self.commit, take) for first in _FIRST_CHARACTERS)
-        await asyncio.gather(*parts)
+        await together(self._part(first, self._note_place, self.commit, take) for first in _FIRST_CHARACTERS)
 
     async def commit(self, place: Coordinate) -> Published | None:
         """Return what is committed at ``place``; None for nothing, and for what cannot be read. Raises LakeError."""
@@ -70,7 +70,7 @@ class LakePass:
             listed = self._lake.list(prefix)
             while page := await asyncio.to_thread(lambda: list(islice(listed, _PAGE))):
                 places = [place for found in page if (place := place_at(found.key))]
-                read_now = await asyncio.gather(*(read(place) for place in places))
+                read_now = await together(map(read, places))
                 if whole := [found for found in read_now if found is not None]:
                     await take(whole)
                 self._findings.objects += len(page)

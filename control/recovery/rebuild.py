@@ -82,7 +82,7 @@ class Rebuilder:
     async def _outwait(self, began_at: datetime) -> None:
         settings = self.settings
         whole = settings.permit_seconds + settings.clock_skew_seconds + COMMIT_DELIVERY_SECONDS
-        async with self.db.transaction() as conn:
+        async with self.db.reading() as conn:
             now: datetime = (await conn.execute(select(func.now()))).scalar_one()
         left = whole - (now - began_at).total_seconds()
         if left > 0:
@@ -134,7 +134,7 @@ class Rebuilder:
         last: Coordinate | None = None
         while True:
             after = () if last is None else (tuple_(*place) > _row(last),)
-            async with self.db.transaction() as conn:
+            async with self.db.reading() as conn:
                 rows = [coordinate_of(row) for row in (await conn.execute(query.where(*after))).mappings()]
             for unseen in (each for each in rows if each not in lake_pass.places):
                 # It may have been published since its part was listed.

@@ -76,7 +76,7 @@ class Retirer:
         stone = await read_tombstone(self.lake, place)
         if stone is not None:
             return Standing(stone.artifact, stone.retired_at)
-        async with self.db.transaction() as conn:
+        async with self.db.reading() as conn:
             row = (await known(conn, [place])).get(place)
         found = await self._committed(place, is_known=row is not None)
         if found is not None:

@@ -33,7 +33,7 @@ class ReleaseWatch:
 
         A backlog that waits for its limits is none of that: then nothing may start. Raises DatabaseUnavailableError.
         """
-        async with self._db.transaction() as conn:
+        async with self._db.reading() as conn:
             found = await next_up(conn, self._max_in_flight)
             still = found is not None and self._first is not None and await _waits(conn, *self._first)
         now = self._clock()
