@@ -115,7 +115,7 @@ def test_the_figures_of_the_readme_come_from_the_benches() -> None:
     measured: dict[str, Any] = {}
     for result in (ROOT / "bench" / "results").glob("*.json"):
         measured |= json.loads(result.read_text())["figures"]
-    quoted = re.findall(r"\| `(\w+)` \| ([\d.]+) ", README[README.index("## Measured") :])
+    quoted = re.findall(r"\| `(\w+)` \| (-?[\d.]+) ", README[README.index("## Measured") :])
     assert quoted
     assert [figure for figure, value in quoted if float(value) != measured[figure]["value"]] == []
 
