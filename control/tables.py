@@ -11,15 +11,14 @@ from control.schema import JSONB, VERBATIM, metadata, moment, now
 ACTIVE_SQL = sa.text("state IN ({})".format(", ".join(f"'{state.value}'" for state in sorted(ACTIVE))))
 _COORDINATE = ("entity_id", "data_version", "dataset")
 _RELEASE_ORDER = (sa.text("priority DESC"), "created_at", "id")
-# A first attempt that waits for its release, and all else that has not ended. Each in so many words: an index is used
-# where PostgreSQL sees that its condition holds.
+# A first attempt that waits, and all else that has not ended: in such words that PostgreSQL sees which index will do.
 BACKLOG_SQL = sa.text("state = 'accepted' AND released_at IS NULL AND attempt = 1 AND ending IS NULL")
 BEGUN_SQL = sa.text(
     f"{ACTIVE_SQL} AND (state <> 'accepted' OR released_at IS NOT NULL OR attempt > 1 OR ending IS NOT NULL)"
 )
 IN_FLIGHT_SQL = sa.text(f"released_at IS NOT NULL AND {ACTIVE_SQL}")
 SUCCEEDED_SQL = sa.text("state = 'succeeded'")
-ENDED_EARLY_SQL = sa.text("state IN ('cancelled', 'expired')")
+AGAIN_SQL = sa.text(f"{SUCCEEDED_SQL} AND attempt > 1")
 _OF_BACKFILL_SQL = sa.text("backfill_id IS NOT NULL")
 PENDING_SQL = sa.text("state = 'pending'")
 EXHAUSTED_SQL = sa.text("state = 'exhausted'")
@@ -147,6 +146,7 @@ processes = sa.Table(
     sa.Index("ix_processes_tenant_id_data_version_id", "tenant_id", "data_version", "id"),
     sa.Index("ix_processes_coordinate", *_COORDINATE),
     sa.Index("ix_processes_succeeded", "tenant_id", "action", "finished_at", postgresql_where=SUCCEEDED_SQL),
+    sa.Index("ix_processes_succeeded_again", "tenant_id", "action", "finished_at", postgresql_where=AGAIN_SQL),
 )
 
 idempotency_keys = sa.Table(

@@ -66,9 +66,8 @@ class InputCheck:
         sizes = await self.require(inputs)
         known_sizes = [size for size in sizes.values() if size is not None]
         unknown = [name for name, size in sizes.items() if size is None]
-        if known_sizes:
-            return Evidence(sum(known_sizes), unknown, action.weight, await self._history.of(tenant.id, action.name))
-        return Evidence(None, unknown, action.weight, await self._history.of(tenant.id, action.name, entity_id))
+        past = await self._history.of(tenant.id, action.name, entity_id)
+        return Evidence(sum(known_sizes) if known_sizes else None, unknown, action.weight, past)
 
     async def require(self, inputs: dict[str, Coordinate]) -> dict[str, int | None]:
         """Return the bytes of each input, None of one that nobody can tell.

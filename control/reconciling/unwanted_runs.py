@@ -14,9 +14,9 @@ import structlog
 from sqlalchemy import Select, func, select
 
 from contracts.messages import RunStatus
-from contracts.states import ACTIVE
+from contracts.states import ACTIVE, State
 from control.loops import STEP_SECONDS
-from control.tables import ENDED_EARLY_SQL, launches, processes
+from control.tables import launches, processes
 from resources.dagster.graphql import DagsterGraphQLError, DagsterRefusedError
 from resources.dagster.runs import OVER, DagsterRunsUnavailableError, RunState
 from resources.database import Database
@@ -26,6 +26,7 @@ log = structlog.get_logger(__name__)
 LOOK_BACK = timedelta(hours=1)
 _BATCH = 500
 _ACTIVE = [state.value for state in ACTIVE]
+_ENDED_EARLY = [State.CANCELLED.value, State.EXPIRED.value]
 _LEFT_ALONE = OVER | {RunState.CANCELING}
 
 
@@ -86,7 +87,7 @@ def _unwanted() -> Select[Any]:
     )
     return (
         select(processes.c.launch_id)
-        .where(ENDED_EARLY_SQL, processes.c.finished_at > func.now() - LOOK_BACK)
+        .where(processes.c.state.in_(_ENDED_EARLY), processes.c.finished_at > func.now() - LOOK_BACK)
         .where(processes.c.launch_id.is_not(None), ~still_wanted.exists())
         .order_by(processes.c.finished_at.desc())
         .limit(_BATCH)

@@ -29,6 +29,10 @@ class Past:
     """The highest heap: of its executors together, or of its driver where that computed."""
     core_seconds: float
     """How long it computed, times the cores that it was granted for that."""
+    is_own: bool = False
+    """Whether it was for the same entity."""
+    was_short: bool = False
+    """Whether it had to be given more memory: an earlier attempt had run out of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class Evidence:
     weight: float = 1.0
     """The action's: how much heap it wants for a byte of input."""
     past: Sequence[Past] = ()
-    """What earlier runs of the action used: where ``input_bytes`` is None, only those for the same entity."""
+    """What earlier runs of the action used, the newest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +76,10 @@ def decide(
     rest = _uncounted(evidence, need)
     if need is None:
         return _granted(asked, asked.granted, f"{asked.reason}{rest}")
+    asked = asked.model_copy(update={"granted": _split(asked.granted, need)})
     if need.is_met_by(asked.granted):
         return _granted(asked, asked.granted, f"{asked.reason}: enough for {need.told}{rest}")
-    full = {name: _at_least(asked.granted, each, need) for name, each in named.items()}
+    full = {name: _at_least(asked.granted, each) for name, each in named.items()}
     allowed = {name: _within(each, asked.granted, limits) for name, each in full.items()}
     enough = {name: each for name, each in allowed.items() if need.is_met_by(each)}
     order = {name: (size_of(each), name) for name, each in allowed.items()}
@@ -91,18 +96,19 @@ def decide(
 def need_of(evidence: Evidence) -> Need | None:
     """Return what the input needs: as earlier runs with about as much showed, or else by its size.
 
-    The least of those counts, for what was enough once is enough. A size that is not known is taken to be the largest
-    that an earlier run for the entity read; None when there was no such run.
+    The least of those counts, for what was enough once is enough; unless it was not, for this entity, later. A size
+    that is not known is taken to be the largest that an earlier run for the entity read; None when there was none.
     """
-    size = evidence.input_bytes
-    largest = max((run.input_bytes for run in evidence.past), default=0)
+    size, past = evidence.input_bytes, evidence.past
     if size is not None:
         told = f"{_bytes(size)} of input"
-    elif largest > 0:
-        size, told = largest, f"{_bytes(largest)} of input, as much as an earlier run for this entity has read"
     else:
-        return None
-    comparable = [run for run in evidence.past if run.input_bytes > 0 and run.input_bytes >= COMPARABLE * size]
+        past = [run for run in past if run.is_own]
+        size = max((run.input_bytes for run in past), default=0)
+        if size == 0:
+            return None
+        told = f"{_bytes(size)} of input, as much as an earlier run for this entity has read"
+    comparable = _telling([run for run in past if run.input_bytes > 0 and run.input_bytes >= COMPARABLE * size])
     if not comparable:
         heap = size * evidence.weight
         return Need(size, heap, 0.0, f"{told}, which want {_bytes(heap)} of heap at weight {evidence.weight:g}")
@@ -111,6 +117,13 @@ def need_of(evidence: Evidence) -> Need | None:
     work = min(run.core_seconds * factor for run, factor in zip(comparable, factors, strict=True))
     runs = f"by what {len(comparable)} earlier run{'s' if len(comparable) > 1 else ''} used"
     return Need(size, heap, work, f"{told}, which want {_bytes(heap)} of heap and {work:.0f} core seconds {runs}")
+
+
+def _telling(runs: Sequence[Past]) -> Sequence[Past]:
+    """Return all of ``runs``; once the entity needed more memory than it had, only that run and its own later ones."""
+    own = [run for run in runs if run.is_own]
+    short = next((place for place, run in enumerate(own) if run.was_short), None)
+    return runs if short is None else own[: short + 1]
 
 
 def size_of(profile: Profile) -> tuple[int, int]:
@@ -127,16 +140,20 @@ def cut_to(bounds: ProfileBounds, profile: Profile) -> Profile:
     return profile.model_copy(update={name: most[name] for name, _ in bounds.broken_by(profile)})
 
 
-def _at_least(asked: Profile, larger: Profile, need: Need) -> Profile:
-    """Return, figure by figure, the larger one; what only the deployment decides is that of ``larger``."""
+def _split(profile: Profile, need: Need) -> Profile:
+    """Return ``profile`` with so many shuffle partitions that each can be borne, whatever its memory."""
     partitions = min(_MOST_PARTITIONS, ceil(need.input_bytes / BYTES_PER_PARTITION))
-    figures = ("driver_cores", "executor_instances", "executor_cores")
+    return profile.model_copy(update={"shuffle_partitions": max(profile.shuffle_partitions, partitions)})
+
+
+def _at_least(asked: Profile, larger: Profile) -> Profile:
+    """Return, figure by figure, the larger one; what only the deployment decides is that of ``larger``."""
+    figures = ("driver_cores", "executor_instances", "executor_cores", "shuffle_partitions")
     return larger.model_copy(
         update={
             **{name: max(getattr(asked, name), getattr(larger, name)) for name in figures},
             "driver_memory": max(asked, larger, key=lambda each: each.driver_memory_mb).driver_memory,
             "executor_memory": max(asked, larger, key=lambda each: each.executor_memory_mb).executor_memory,
-            "shuffle_partitions": max(asked.shuffle_partitions, larger.shuffle_partitions, partitions),
         }
     )
 

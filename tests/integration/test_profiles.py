@@ -1,5 +1,6 @@
 """What a process is granted, seen through the API: by the size of its input, and by what earlier runs used."""
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -62,17 +63,34 @@ async def test_an_input_of_unknown_size_raises_nothing_and_is_named(plane: Contr
 async def test_what_a_successful_run_used_is_known_within_a_minute(plane: ControlPlane) -> None:
     now = 1000.0
     history = History(plane.db, clock=lambda: now)
-    assert await history.of("default", "ingest") == ()
+    assert await history.of("default", "ingest", "cust_8842") == ()
     process_id = await plane.running()
     plane.lake.used = USED
     plane.lake.commit(place(), process_id)
     await plane.report(process_id, "succeeded")
-    assert await history.of("default", "ingest") == ()
+    assert await history.of("default", "ingest", "cust_8842") == ()
     now += REMEMBER_SECONDS
-    assert await history.of("default", "ingest") == (Past(GB, 3e8, 0.0),)
-    assert await history.of("default", "ingest", "cust_8842") == (Past(GB, 3e8, 0.0),)
-    assert await history.of("default", "ingest", "cust_1") == ()
-    assert await history.of("somebody", "ingest") == ()
+    assert await history.of("default", "ingest", "cust_8842") == (Past(GB, 3e8, 0.0, is_own=True),)
+    assert await history.of("default", "ingest", "cust_1") == (Past(GB, 3e8, 0.0),)
+    assert await history.of("somebody", "ingest", "cust_8842") == ()
+
+
+async def test_what_ran_out_of_memory_is_known_however_many_other_entities_came_since(plane: ControlPlane) -> None:
+    process_id = await plane.running()
+    await plane.failed(process_id, "out_of_memory")
+    await plane.relaunched(process_id)
+    await plane.report(process_id, "started", attempt=2, run_id="run-2")
+    plane.lake.used = USED
+    plane.lake.commit(place(), process_id, attempt=2)
+    await plane.report(process_id, "succeeded", attempt=2, run_id="run-2")
+    plane.lake.used = USED | {"driver_peak_heap_bytes": 1e8}
+    for number in range(21):
+        other = await plane.running(run_id=f"run-of-{number}", entity_id=f"cust_{number}")
+        plane.lake.commit(replace(place(), entity_id=f"cust_{number}"), other)
+        await plane.report(other, "succeeded", run_id=f"run-of-{number}")
+    *newest, first = await History(plane.db).of("default", "ingest", "cust_8842")
+    assert first == Past(GB, 3e8, 0.0, is_own=True, was_short=True)
+    assert newest == [Past(GB, 1e8, 0.0)] * 20
 
 
 async def test_an_action_that_reads_deliveries_only_starts_where_the_last_run_for_the_entity_ended(
@@ -102,4 +120,4 @@ async def test_a_run_that_said_nothing_of_itself_is_no_history(plane: ControlPla
     process_id = await plane.running()
     plane.lake.commit(place(), process_id)
     await plane.report(process_id, "succeeded")
-    assert await History(plane.db).of("default", "ingest") == ()
+    assert await History(plane.db).of("default", "ingest", "cust_8842") == ()

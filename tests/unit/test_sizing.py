@@ -1,5 +1,8 @@
 """Which profile a process is granted, from a kilobyte to ten terabytes of input."""
 
+from dataclasses import replace
+from math import ceil
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,13 +42,17 @@ def grant(evidence: Evidence, asked: str = "small", limits: TenantLimits = NO_LI
         (9 * GB, 1.0, "small", "large"),
         (100 * GB, 1.0, "medium", "large"),
         (1 * TB, 0.1, "small", "large"),
+        (100 * GB, 1.0, "large", "large"),  # large enough for its memory, and still split
+        (1 * TB, 1.0, "large", "large"),
+        (10 * TB, 1.0, "small", "large"),
+        (10 * TB, 1.0, "large", "large"),
     ],
 )
 def test_the_smallest_named_profile_that_is_large_enough(size: int, weight: float, asked: str, expected: str) -> None:
     found = grant(Evidence(size, weight=weight), asked)
-    assert found.granted.model_copy(update={"shuffle_partitions": 1}) == NAMED[expected].model_copy(
-        update={"shuffle_partitions": 1}
-    )
+    named = NAMED[expected]
+    partitions = max(named.shuffle_partitions, ceil(size / 2**28))
+    assert found.granted == named.model_copy(update={"shuffle_partitions": partitions})
     assert ("raised" in found.reason) == (asked != expected)
 
 
@@ -64,7 +71,8 @@ def test_what_is_not_known_raises_nothing_and_is_told() -> None:
     for evidence, why in (
         (Evidence(None), "no snapshot whose size is known"),
         (Evidence(None, ["orders"]), "did not tell its size: orders"),
-        (Evidence(None, past=[Past(0, 9 * GB, 1.0)]), "no snapshot whose size is known"),
+        (Evidence(None, past=[Past(0, 9 * GB, 1.0, is_own=True)]), "no snapshot whose size is known"),
+        (Evidence(None, past=[Past(GB, 9 * GB, 1.0)]), "no snapshot whose size is known"),  # of other entities
         (Evidence(5 * KB, ["orders"]), "5 kB of input, which want 5 kB of heap at weight 1; not counted"),
     ):
         found = grant(evidence)
@@ -76,6 +84,20 @@ def test_history_counts_before_the_size_and_the_least_that_was_enough_counts() -
     found = grant(Evidence(10 * GB, past=[lavish, enough]))
     assert found.granted == NAMED["medium"].model_copy(update={"shuffle_partitions": 38})
     assert "3 GB of heap and 900 core seconds by what 2 earlier runs used" in found.reason
+
+
+def test_what_ran_out_of_memory_for_an_entity_is_not_tried_with_less_again() -> None:
+    light, other = Past(GB // 2, GB // 5, 9.0, is_own=True), Past(GB, GB // 5, 9.0)
+    short, later = Past(GB, 3 * GB, 9.0, is_own=True, was_short=True), Past(GB, 2 * GB, 9.0, is_own=True)
+    assert grant(Evidence(GB, past=[other, light])).granted == NAMED["small"]
+    for past, heap in (
+        ([other, short, light], 3 * GB),
+        ([other, later, short, light], 2 * GB),  # more recent, and enough
+        ([replace(short, is_own=False), other], GB // 5),  # another entity's may be another case
+    ):
+        need = need_of(Evidence(GB, past=past))
+        assert need is not None
+        assert need.heap_bytes == heap
 
 
 def test_history_grows_with_the_input_and_that_of_much_less_input_tells_nothing() -> None:
@@ -101,8 +123,9 @@ def test_history_grows_with_the_input_and_that_of_much_less_input_tells_nothing(
 def test_input_of_unknown_size_is_taken_to_be_as_large_as_what_earlier_runs_for_the_entity_read(
     past: list[Past], asked: str, expected: str, why: str
 ) -> None:
+    own = [replace(run, is_own=True) for run in past]
     for unknown in ([], ["orders"]):
-        found = grant(Evidence(None, unknown, weight=1000.0, past=past), asked)
+        found = grant(Evidence(None, unknown, weight=1000.0, past=own), asked)
         assert size_of(found.granted) == size_of(NAMED[expected])
         assert why in found.reason
         assert "not counted" not in found.reason
@@ -129,7 +152,9 @@ _profiles = st.builds(
     executor_cores=st.integers(1, 8),
     executor_memory=_memories,
 )
-_past = st.lists(st.builds(Past, st.integers(0, TB), st.floats(0, 1e12), st.floats(0, 1e6)), max_size=4)
+_past = st.lists(
+    st.builds(Past, st.integers(0, TB), st.floats(0, 1e12), st.floats(0, 1e6), st.booleans(), st.booleans()), max_size=4
+)
 _evidence = st.builds(
     Evidence, st.none() | st.integers(0, 10 * TB), st.just(()), st.floats(0.01, 1000, exclude_min=True), _past
 )
