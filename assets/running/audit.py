@@ -131,8 +131,8 @@ def _question(check: Check, written: Written, rows_of: CountRows) -> _Question:
             return _range_question(column, low, high, written)
         case Unique(columns):
             names = ", ".join(f"`{column}`" for column in columns)
-            # A struct, because a count of distinct columns would pass over rows that have a null in one of them.
-            return _Question(lambda n: (n == 0, f"{n} rows too many"), (f"count(*) - count(DISTINCT struct({names}))",))
+            # Both counts pass over rows that have a null in one of the columns.
+            return _Question(lambda n: (n == 0, f"{n} rows too many"), (f"count({names}) - count(DISTINCT {names})",))
         case AcceptedValues((column,), values):
             accepted = ", ".join(literal(value, written.schema.type_of(column)) for value in values)
             return _Question(_none_broken, (broken_rows(f"`{column}` IN ({accepted})"),))
@@ -172,6 +172,8 @@ def _range_question(column: str, low: Value | None, high: Value | None, written:
         )
     bounds = [(">=", low), ("<=", high)]
     told = [f"`{column}` {sign} {literal(bound, kind)}" for sign, bound in bounds if bound is not None]
+    if kind in {"float", "double"}:
+        told.append(f"NOT isnan(`{column}`)")  # Spark orders NaN above every number; it is within no bounds
     return _Question(_none_broken, (broken_rows(" AND ".join(told)),))
 
 

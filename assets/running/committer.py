@@ -7,7 +7,7 @@ Nothing here decides success: the conditional PUT of the commit does (``publicat
 from collections.abc import Sequence
 from typing import Any
 
-from assets.errors import ActionContractError, CommitterError
+from assets.errors import ActionContractError, AlreadyPublishedError, CommitterError
 from assets.tables.footers import Footer, OutOfRangeError, read_footers
 from assets.tables.schema import Schema
 from contracts.commit import DataFile
@@ -27,6 +27,17 @@ from resources.lake.store import Lake, LakeError, ObjectInfo
 
 _TOLD_AT_MOST = 5  # keys may be long, and the rest of a folder is alike
 _NAMED_AT_MOST = 100  # Hadoop cuts the list of file names in _SUCCESS there
+
+
+def refuse_occupied(lake: Lake, coordinate: Coordinate) -> None:
+    """Return unless something lies at ``coordinate`` that none of our executions keeps there.
+
+    What is there before we begin is nobody's to remove, or to publish beside: another's table whose first log entry was
+    cleaned away, somebody's files. Raises AlreadyPublishedError and the lake's errors.
+    """
+    strays = [found.key for found in lake.list(dataset_prefix(coordinate)) if is_stray_key(found.key)]
+    if strays:
+        raise AlreadyPublishedError(f"something else lies at the coordinate. Files: {len(strays)}: {_named(strays)}")
 
 
 def finished_files(lake: Lake, coordinate: Coordinate, token: str) -> list[Footer]:
@@ -83,11 +94,14 @@ def _refuse_strays(lake: Lake, coordinate: Coordinate, keys: list[str]) -> None:
         told = "removed" if removable == strays else "removed, but for those in the log, which people have to judge"
     except LakeError as error:  # the reason is the action's, whether its files can be removed or not
         told = f"which this run could not remove ({error})"
-    named = ", ".join(strays[:_TOLD_AT_MOST]) + (", …" if len(strays) > _TOLD_AT_MOST else "")
     raise ActionContractError(
         f"an attempt has written beside its result; let the action return what it computes, and write nothing. "
-        f"Files: {len(strays)}, {told}: {named}"
+        f"Files: {len(strays)}, {told}: {_named(strays)}"
     )
+
+
+def _named(keys: Sequence[str]) -> str:
+    return ", ".join(keys[:_TOLD_AT_MOST]) + (", …" if len(keys) > _TOLD_AT_MOST else "")
 
 
 def _success_marker(lake: Lake, folder: str) -> dict[str, Any]:

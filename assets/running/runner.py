@@ -16,7 +16,7 @@ from assets.errors import AlreadyPublishedError
 from assets.reading.deliveries import bad_rows_counted
 from assets.reading.inputs import Input, input_bytes, input_used, resolve_inputs
 from assets.running.audit import Written, measure, scan_of
-from assets.running.committer import data_files, finished_files
+from assets.running.committer import data_files, finished_files, refuse_occupied
 from assets.running.failures import reason_for
 from assets.running.publication import Publisher
 from assets.running.task import Published, Sessions, Task, Tools
@@ -119,6 +119,7 @@ class _Run:
         except CorruptSnapshotError as error:
             raise AlreadyPublishedError(f"something else lies at the coordinate: {error}") from error
         if found is None:
+            refuse_occupied(self._tools.lake, self._task.coordinate)
             return None
         if self._task.process_id is None or found.commit.provenance.process_id != self._task.process_id:
             raise AlreadyPublishedError(f"{self._task.coordinate} is published already: see {found.url}")

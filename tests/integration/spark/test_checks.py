@@ -101,6 +101,26 @@ def test_every_check_that_does_not_hold_is_named_and_nothing_is_published(mill: 
     assert find_snapshot(mill.lake, Coordinate(mill.entity, "v1", "made")) is None
 
 
+def test_nan_is_within_no_bounds_and_a_null_is_no_value_that_could_occur_twice(mill: Mill) -> None:
+    rows = [(0.5, 1, "a"), (float("nan"), None, "b"), (None, None, "b"), (float("nan"), 2, None), (0.25, 2, None)]
+    checks = [
+        accepted_range("share", at_least=0),
+        accepted_range("share", at_most=1),
+        holds("share <= 1"),  # what NaN means to Spark itself
+        unique("n", "kind"),
+        unique("share"),
+        unique("kind"),
+    ]
+    with pytest.raises(CheckFailedError) as refused:
+        mill.run(table_of(mill, "share double, n int, kind string", rows, checks=checks))
+    broken, sound = "2 rows break it", "0 rows too many"
+    assert [result.measured for result in refused.value.results] == [
+        *[broken] * 3,
+        sound,
+        *["1 rows too many"] * 2,
+    ]
+
+
 @pytest.mark.parametrize("condition", ["amount > 0", "n >", "n", "sum(n) > 0"])
 def test_a_condition_that_spark_does_not_take_costs_no_write(mill: Mill, condition: str) -> None:
     with pytest.raises(ActionContractError, match="is no condition over its output"):

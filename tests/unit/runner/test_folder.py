@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from assets.errors import ActionContractError, CommitterError
+from assets.errors import ActionContractError, AlreadyPublishedError, CommitterError
 from contracts.identity import new_token
 from contracts.reasons import ReasonCode
 from contracts.reports import Event
@@ -129,6 +129,17 @@ def test_files_beside_the_result_end_the_attempt_and_are_removed(bench: Bench) -
     assert bench.published() is not None
 
 
+@pytest.mark.parametrize("name", ["notes.txt", "_delta_log/00000000000000000010.checkpoint.parquet"])
+def test_what_lay_at_the_coordinate_before_is_kept_and_nothing_is_computed(bench: Bench, name: str) -> None:
+    there = f"{dataset_prefix(bench.home)}{name}"
+    bench.lake.put(there, b"somebody's")
+    with pytest.raises(AlreadyPublishedError, match=f"something else lies at the coordinate. Files: 1: {there}"):
+        bench.run()
+    assert bench.failure.code is ReasonCode.VERSION_ALREADY_PUBLISHED
+    assert [found.key for found in bench.lake.inner.list("")] == [there]
+    assert bench.sessions.profiles == []
+
+
 def test_files_that_may_not_be_removed_are_named_all_the_same(bench: Bench) -> None:
     bench.lake.keeps = LakeAccessError("403 AccessDenied")
     stray = f"{dataset_prefix(bench.home)}notes.txt"
@@ -139,6 +150,6 @@ def test_files_that_may_not_be_removed_are_named_all_the_same(bench: Bench) -> N
     assert bench.published() is None
 
 
-def test_the_coordinate_is_listed_once(bench: Bench) -> None:
+def test_the_coordinate_is_listed_before_the_work_and_after_it(bench: Bench) -> None:
     bench.run()
-    assert bench.lake.listed == [dataset_prefix(bench.home)]
+    assert bench.lake.listed == [dataset_prefix(bench.home)] * 2
