@@ -20,7 +20,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.identity import Coordinate
 from contracts.problems import LakemillError
-from contracts.reports import COMMIT_DELIVERY_SECONDS
 from contracts.tombstone import Tombstone
 from control.recovery.ended import end_published, end_retired
 from control.recovery.findings import Findings
@@ -28,6 +27,7 @@ from control.recovery.lake_pass import LakePass, ListedLake
 from control.recovery.owners import Claims, restore_owners
 from control.recovery.state import begin, end, suppose_permits
 from control.recovery.tombstones import record_retired
+from control.rules.commit_time import commit_wait
 from control.snapshots import Published, coordinate_of, record_all
 from control.tables import processes, snapshots
 from resources.database import Database
@@ -80,11 +80,9 @@ class Rebuilder:
         return began_at
 
     async def _outwait(self, began_at: datetime) -> None:
-        settings = self.settings
-        whole = settings.permit_seconds + settings.clock_skew_seconds + COMMIT_DELIVERY_SECONDS
         async with self.db.transaction() as conn:
             now: datetime = (await conn.execute(select(func.now()))).scalar_one()
-        left = whole - (now - began_at).total_seconds()
+        left = (began_at + commit_wait(self.settings) - now).total_seconds()
         if left > 0:
             self.tell(f"Waiting {left:.0f} s: a commit that the lost database permitted could still arrive until then.")
             await self.wait(left)
