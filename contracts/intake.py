@@ -13,6 +13,8 @@ from contracts.identity import SafeId, SafeName
 from contracts.messages import Profile
 
 INTAKE_PATH = "/internal/v1/intake"
+LAUNCH_TAG = "lakemill/launch_id"
+"""The tag of a run that the sensor launched. A run without it was started by an operator."""
 MAX_RECORDS = 500
 MAX_HEADERS = 64
 MAX_HEADERS_BYTES = 16 * 1024

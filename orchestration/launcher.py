@@ -21,7 +21,6 @@ from kubernetes.client import ApiException, BatchV1Api, CoreV1Api
 from sqlalchemy.exc import SQLAlchemyError
 from urllib3.exceptions import HTTPError
 
-from assets.partitions import LAUNCH_TAG
 from assets.profiles import load_images, load_profiles
 from assets.running.pod_failures import (
     reason_of_absence,
@@ -32,6 +31,7 @@ from assets.running.pod_failures import (
     reason_of_refusal,
     reason_of_silence,
 )
+from contracts.intake import LAUNCH_TAG
 from contracts.messages import Profile
 from contracts.problems import LakemillError
 from contracts.reasons import Reason, ReasonCode

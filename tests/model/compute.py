@@ -5,12 +5,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from assets.partitions import LAUNCH_TAG
 from assets.reading.sources import Sources
 from assets.running.runner import run_member, run_operator
 from assets.running.task import Tools
 from contracts.cursor import Cursor
-from contracts.intake import IntakeAnswer, IntakeRequest
+from contracts.intake import LAUNCH_TAG, IntakeAnswer, IntakeRequest
 from contracts.messages import Profile, RunStatus
 from contracts.problems import LakemillError, ProblemError
 from contracts.reports import Catalogue, Event, LaunchMembers, Report, ReportAnswer
