@@ -11,7 +11,6 @@ import structlog
 from sqlalchemy import RowMapping, select
 
 from contracts.callbacks import Artifact
-from contracts.messages import RunStatus
 from contracts.problems import ProblemError
 from contracts.states import State
 from contracts.views import (
@@ -20,6 +19,7 @@ from contracts.views import (
     ProcessPage,
     ProcessSummary,
     ProcessView,
+    RunStatus,
     RunUnavailable,
 )
 from control.releasing.blocking import blocked_by

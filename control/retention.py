@@ -16,8 +16,8 @@ import structlog
 from sqlalchemy import RowMapping, Select, Table, delete, exists, func, literal, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from contracts.messages import RunStatus
 from contracts.states import State
+from contracts.views import RunStatus
 from control.backfills.counts import keep_pruned
 from control.callbacks.schedule import DeliveryState
 from control.log.tables import dead_letters, log_gaps

@@ -13,8 +13,8 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Select, func, select
 
-from contracts.messages import RunStatus
 from contracts.states import ACTIVE
+from contracts.views import RunStatus
 from control.loops import STEP_SECONDS
 from control.tables import ENDED_EARLY_SQL, launches, processes
 from resources.dagster.graphql import DagsterGraphQLError, DagsterRefusedError

@@ -20,8 +20,8 @@ from sqlalchemy import Row, TextClause, bindparam, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from contracts.intake import LAUNCH_TAG
-from contracts.messages import RunStatus
 from contracts.problems import LakemillError
+from contracts.views import RunStatus
 from resources.database import Database, DatabaseUnavailableError
 
 log = structlog.get_logger(__name__)

@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from contracts.intake import LAUNCH_TAG
-from contracts.messages import RunStatus
+from contracts.views import RunStatus
 from resources.dagster.runs import OVER, DagsterRuns, DagsterRunsUnavailableError, RunState
 from tests.fake_dagster import FakeRuns
 from tests.integration.postgres import BIN

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from api.app import create_app
 from contracts.intake import LAUNCH_TAG
-from contracts.messages import RunStatus
+from contracts.views import RunStatus
 from control.worker import real_ports
 from resources.dagster.runs import DagsterRuns, DagsterRunsUnavailableError, RunState
 from resources.database import Database

@@ -5,8 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 from contracts.intake import LogPosition
-from contracts.messages import RunStatus
 from contracts.states import ACTIVE, State
+from contracts.views import RunStatus
 from control.callbacks.rows import LEASE
 from control.callbacks.schedule import MAX_TRIES, DeliveryState, Verdict
 from control.callbacks.sending import signed_headers
