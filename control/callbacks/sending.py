@@ -17,7 +17,7 @@ from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
 from control.callbacks.breaker import Breakers
 from control.callbacks.rows import Claimed, Room, Tried, claim, claim_worn_out, mark
-from control.callbacks.schedule import MAX_TRIES, DeliveryState, Verdict, judge
+from control.callbacks.schedule import MAX_TRIES, CallbackVerdict, DeliveryState, judge
 from control.callbacks.webhook_secrets import active
 from resources.callbacks.resolver import CAPACITY
 from resources.callbacks.sender import Outcome, SendError
@@ -124,7 +124,7 @@ class Courier:
 
     async def _give_up(self, host: str, outcome: Outcome) -> None:
         """End what has waited for a dead host for longer than its tries would have taken."""
-        given_up = Verdict(DeliveryState.EXHAUSTED)
+        given_up = CallbackVerdict(DeliveryState.EXHAUSTED)
         while True:
             async with self._db.transaction() as conn:
                 worn_out = await claim_worn_out(conn, host)
@@ -155,7 +155,9 @@ class Courier:
         worn_out = [each for each in claimed if each.tries > MAX_TRIES]
         if worn_out:
             async with self._db.transaction() as conn:
-                await mark(conn, [Tried(each, _NEVER_ENDED, Verdict(DeliveryState.EXHAUSTED)) for each in worn_out])
+                await mark(
+                    conn, [Tried(each, _NEVER_ENDED, CallbackVerdict(DeliveryState.EXHAUSTED)) for each in worn_out]
+                )
         return [each for each in claimed if each.tries <= MAX_TRIES]
 
     async def _send(self, claimed: Claimed) -> Outcome:

@@ -29,7 +29,7 @@ _ACTIVE = [state.value for state in ACTIVE]
 _LEFT_ALONE = OVER | {RunState.CANCELING}
 
 
-class LaunchedRuns(Protocol):
+class RunsByLaunch(Protocol):
     """``resources.dagster.runs.DagsterRuns`` is one."""
 
     async def runs_of_launches(self, launch_ids: Collection[UUID]) -> dict[UUID, RunStatus]:
@@ -45,7 +45,7 @@ class RunEnder(Protocol):
         ...
 
 
-async def end_unwanted_runs(db: Database, runs: LaunchedRuns, ender: RunEnder) -> int:
+async def end_unwanted_runs(db: Database, runs: RunsByLaunch, ender: RunEnder) -> int:
     """Ask for the end of each run all of whose processes ended early in the last hour; returns how many it was.
 
     Best effort: what Dagster does not do now is asked for again by the next call. Raises DatabaseUnavailableError.

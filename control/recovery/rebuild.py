@@ -28,7 +28,7 @@ from control.recovery.owners import Claims, restore_owners
 from control.recovery.state import begin, end, suppose_permits
 from control.recovery.tombstones import record_retired
 from control.rules.commit_time import commit_wait
-from control.snapshots import Published, coordinate_of, record_all
+from control.snapshots import FoundCommit, coordinate_of, record_all
 from control.tables import processes, snapshots
 from resources.database import Database
 from resources.faults import crash_point
@@ -99,7 +99,7 @@ class Rebuilder:
             findings.ended += ended
             findings.retired += len(stones)
 
-        async def index(found: Sequence[Published]) -> None:
+        async def index(found: Sequence[FoundCommit]) -> None:
             for each in found:
                 claims.note(each.commit.coordinate.entity_id, each.commit.provenance.tenant, each.artifact)
             await self._index(found, findings)
@@ -112,7 +112,7 @@ class Rebuilder:
         await lake_pass.commits(index)
         await self._note_missing(lake_pass, findings)
 
-    async def _index(self, found: Sequence[Published], findings: Findings) -> None:
+    async def _index(self, found: Sequence[FoundCommit], findings: Findings) -> None:
         by_place = {each.commit.coordinate: each.commit.provenance.process_id for each in found}
         async with self.db.transaction() as conn:
             written = await record_all(conn, found)

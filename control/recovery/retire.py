@@ -28,7 +28,7 @@ from contracts.storage import CorruptSnapshotError, commit_key, token_prefix, to
 from contracts.tombstone import Tombstone
 from control.recovery.tombstones import read_tombstone, record_retired
 from control.rules.commit_time import commit_wait
-from control.snapshots import Published, known, read_commit, record
+from control.snapshots import FoundCommit, known, read_commit, record
 from control.tables import ACTIVE_SQL, processes, snapshots
 from control.tenancy.admin_log import note_admin
 from resources.database import Database
@@ -141,7 +141,7 @@ class Retirer:
             await note_admin(conn, self.actor, "snapshot_retired", row["tenant_id"], told)
             return (await conn.execute(mark)).mappings().one()
 
-    async def _committed(self, place: Coordinate, *, is_known: bool) -> Published | None:
+    async def _committed(self, place: Coordinate, *, is_known: bool) -> FoundCommit | None:
         try:
             return await read_commit(self.lake, place)
         except CorruptSnapshotError:

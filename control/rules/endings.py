@@ -9,7 +9,7 @@ from contracts.reasons import Reason, ReasonCode
 from contracts.states import State
 from control.rules.commit_time import delivery_grace
 from control.schema import Row
-from control.snapshots import Published
+from control.snapshots import FoundCommit
 from resources.settings import ControlSettings
 
 BACKOFF_SECONDS = (5, 30, 180, 600)
@@ -27,7 +27,7 @@ class End:
     columns: Mapping[str, Any]
 
 
-def by_commit(row: Row, found: Published) -> End:
+def by_commit(row: Row, found: FoundCommit) -> End:
     """Return how the process ``row`` ends by what is committed at its coordinate.
 
     Our own commit, of whichever attempt, makes it succeeded; anyone else's makes it failed, because that coordinate is
