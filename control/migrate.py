@@ -46,8 +46,8 @@ def _upgrade(connection: Connection) -> None:
     command.upgrade(alembic_config(connection), "head")
 
 
-async def _ensure_tenant(conn: AsyncConnection, tenant: str) -> None:
-    row = upsert(tenants).values(id=tenant, webhook_secret=new_secret())
+async def _ensure_tenant(conn: AsyncConnection, tenant_id: str) -> None:
+    row = upsert(tenants).values(id=tenant_id, webhook_secret=new_secret())
     await conn.execute(row.on_conflict_do_nothing())
 
 

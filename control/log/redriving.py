@@ -99,9 +99,9 @@ class Redriver:
         was = " already" if answer.is_repeated else ""
         return f"process {answer.body['process_id']} is accepted{was}"
 
-    async def _mark(self, conn: AsyncConnection, record: LogRecord, tenant: str, detail: Mapping[str, Any]) -> None:
+    async def _mark(self, conn: AsyncConnection, record: LogRecord, tenant_id: str, detail: Mapping[str, Any]) -> None:
         change = update(dead_letters).where(is_at(record.position), dead_letters.c.redriven_at.is_(None))
         if not (await conn.execute(change.values(redriven_at=func.now()))).rowcount:
             raise _RefusedError("somebody else has redriven it just now")
         place = {"place": str(record.position), "topic": record.topic}
-        await note_admin(conn, self.actor, "dead_letter_redriven", tenant, {**place, **detail})
+        await note_admin(conn, self.actor, "dead_letter_redriven", tenant_id, {**place, **detail})
