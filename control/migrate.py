@@ -14,8 +14,8 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.tenancy import DEFAULT_TENANT
-from control.callbacks.webhook_secrets import new_secret
 from control.tables import tenants
+from control.tenancy.webhook_secrets import new_secret
 from resources.database import Database
 from resources.settings import control_settings
 from resources.structured_logs import log_as_json

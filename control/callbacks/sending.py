@@ -18,7 +18,7 @@ from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 from control.callbacks.breaker import Breakers
 from control.callbacks.rows import Claimed, Room, Tried, claim, claim_worn_out, mark
 from control.callbacks.schedule import MAX_TRIES, CallbackVerdict, DeliveryState, judge
-from control.callbacks.webhook_secrets import active
+from control.tenancy.webhook_secrets import active
 from resources.callbacks.resolver import CAPACITY
 from resources.callbacks.sender import Outcome, SendError
 from resources.database import Database

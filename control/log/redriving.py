@@ -14,9 +14,10 @@ from contracts.problems import LakemillError, ProblemError
 from contracts.states import State
 from control.accepting.accept import Answer, planned, store
 from control.accepting.inputs import InputCheck
-from control.log.dead_letters import DeadCode, DeadRecordError, get, is_at, kept_record, read_record, unstorable
+from control.log.dead_letters import get, is_at, kept_record, read_record, unstorable
 from control.log.direct_records import DirectRecords, NotNowError, as_dead, submission_of
 from control.log.tables import dead_letters
+from control.rules.dead import DeadCode, DeadRecordError
 from control.rules.launching import known, why_not_wanted
 from control.tenancy.admin_log import note_admin
 from control.transitions import lock, send_again

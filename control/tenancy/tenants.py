@@ -9,10 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.problems import LakemillError
 from contracts.tenancy import EVERYBODY, Tenant
-from control.callbacks.webhook_secrets import new_secret
 from control.tables import ACTIVE_SQL, entities, processes, tenants
 from control.tenancy.admin_log import note_admin
 from control.tenancy.keys import UnknownTenantError, tenant_of
+from control.tenancy.webhook_secrets import new_secret
 
 
 class TenantExistsError(LakemillError):

@@ -8,10 +8,10 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from contracts.states import State
 from contracts.tenancy import DEFAULT_TENANT
-from control.callbacks import webhook_secrets
 from control.callbacks.sending import Courier, deliver_due
-from control.callbacks.webhook_secrets import MAX_ACTIVE
 from control.tables import tenants
+from control.tenancy import webhook_secrets
+from control.tenancy.webhook_secrets import MAX_ACTIVE
 from control.transitions import move
 from resources.callbacks.sender import GuardedSender, Outcome
 from resources.database import Database
