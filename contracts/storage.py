@@ -1,4 +1,4 @@
-"""The storage contract, version 1: where a snapshot lies and what its commit says (docs/storage-contract.md).
+"""Where a snapshot lies: the keys of the storage contract, version 1 (docs/storage-contract.md).
 
     {entity_id}/{data_version}/{dataset}/{token}/part-….parquet
     {entity_id}/{data_version}/{dataset}/_delta_log/00000000000000000000.json

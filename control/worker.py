@@ -1,4 +1,6 @@
-"""The worker: release, callbacks, reconcile. ``python -m control.worker``; as many of them as one likes.
+"""The worker: it releases, calls back, reconciles, tells Dagster, expands backfills, and removes what is old.
+
+``python -m control.worker``; as many of them as one likes.
 
 Everything it does may be cut off at any point and done again, so after its grace it is simply ended by the kernel.
 """

@@ -1,7 +1,9 @@
-"""Dagster's launcher for Kubernetes, with one thing added: when a run pod fails, the requester is told why, in words.
+"""Dagster's launcher for Kubernetes, with four methods of its own (docs/decisions/0009-who-says-why-a-pod-failed.md).
 
-The order is what matters. The control plane takes a run that is over and has not reported for dead, without knowing
-why. So the reason is reported before Dagster marks the run as failed: here, where Dagster learns of it.
+Spark may start with the pod, no image runs that the deployment does not name, and a silent API server is no sign of
+death. Above all: when a run pod fails, the requester is told why, in words. There the order is what matters.
+The control plane takes a run that is over and has not reported for dead, without knowing why. So the reason is reported
+before Dagster marks the run as failed: here, where Dagster learns of it.
 """
 
 from collections.abc import Collection

@@ -18,10 +18,10 @@ from assets.reading.inputs import Input, input_bytes, input_used, resolve_inputs
 from assets.running.audit import Written, measure, scan_of
 from assets.running.committer import data_files, finished_files
 from assets.running.failures import reason_for
-from assets.running.publication import Publisher
+from assets.running.publication import Publisher, refuse_collected, refuse_retired
 from assets.running.task import Published, Sessions, Task, Tools
 from assets.running.transform import parse_params, transform
-from assets.snapshots.reader import Snapshot, find_snapshot, read_files, refuse_collected, refuse_retired
+from assets.snapshots.reader import Snapshot, find_snapshot, read_files
 from contracts.commit import Commit, Provenance
 from contracts.identity import Coordinate, new_token
 from contracts.messages import Profile

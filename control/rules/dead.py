@@ -9,7 +9,7 @@ class DeadCode(StrEnum):
     """Why a record is dead. One of a direct topic may also bear the code of the problem for which it was refused."""
 
     UNEXPECTED_TOPIC = "unexpected_topic"
-    """Neither the relay's topic nor a direct one."""
+    """Neither the relay's topic nor a direct one. Intake answers ``later``; a redrive is refused for it."""
     OVERSIZED = "oversized"
     """It was too large to carry: what is kept of it is not all of it."""
     TOMBSTONE = "tombstone"
