@@ -86,7 +86,7 @@ class Report(Frozen):
     data_version: SafeId | None = None
     dataset: SafeName | None = None
     stages: dict[str, datetime] = Field(default_factory=dict)
-    """Stage name (contracts.storage.STAGES) → when it was reached."""
+    """Stage name (contracts.storage.Stage) → when it was reached."""
     resources: dict[str, Any] = Field(default_factory=dict)
     """With FAILED: the profile that was ``granted``, and what was used until then; a commit tells its own."""
 

@@ -28,7 +28,7 @@ from contracts.messages import Profile
 from contracts.reasons import Reason, ReasonCode
 from contracts.reports import MAX_RUN_SECONDS, Event, Member, Report
 from contracts.sources import SourceParams
-from contracts.storage import CorruptSnapshotError, token_prefix
+from contracts.storage import CorruptSnapshotError, Stage, token_prefix
 from resources.control_plane import AttemptSupersededError, ControlPlaneError
 from resources.faults import crash_point
 
@@ -81,7 +81,7 @@ class _Run:
 
     def execute(self) -> Published:
         try:
-            self._reach("run_started")
+            self._reach(Stage.RUN_STARTED)
             self._tell(Event.STARTED)
             return self._earlier() or self._compute()
         except AttemptSupersededError:
@@ -103,7 +103,7 @@ class _Run:
 
     def _time_over(self) -> Reason | None:
         """Return why this process is being ended when it has worked for as long as a run may."""
-        if self._now() - self._stages["run_started"] < timedelta(seconds=MAX_RUN_SECONDS - _BEGAN_BEFORE_SECONDS):
+        if self._now() - self._stages[Stage.RUN_STARTED] < timedelta(seconds=MAX_RUN_SECONDS - _BEGAN_BEFORE_SECONDS):
             return None
         told = f"the run was still at work when its time, {MAX_RUN_SECONDS} s, was over"
         return Reason(code=ReasonCode.RUN_TIMED_OUT, message=f"{told}; ask for a larger resource_profile")
@@ -136,12 +136,12 @@ class _Run:
             delivery=lambda place: tools.sources.find(source, place, task.tenant),
             unpacked_bytes=tools.landing_unpacked_bytes,
         )
-        self._reach("inputs_resolved")
+        self._reach(Stage.INPUTS_RESOLVED)
         spark = tools.sessions.open(task.profile)
-        self._reach("spark_ready")
+        self._reach(Stage.SPARK_READY)
         with tools.sessions.executors() as are_apart:
             if are_apart:
-                self._reach("executors_ready")
+                self._reach(Stage.EXECUTORS_READY)
             with bad_rows_counted(spark, inputs.values()):
                 self._write(spark, inputs, params)
                 # It may be the first to read a row: an action need not read all.
@@ -157,7 +157,7 @@ class _Run:
         frame.write.mode("errorifexists").parquet(self._tools.lake.spark_url(self._folder))
         self._in_action = False
         crash_point("J5")
-        self._reach("written")
+        self._reach(Stage.WRITTEN)
 
     def _audit(self, spark: "SparkSession", inputs: Mapping[str, Input], params: BaseModel) -> Commit:
         task, lake, schema = self._task, self._tools.lake, self._task.action.schema
@@ -166,7 +166,7 @@ class _Run:
         urls = [lake.spark_url(footer.key) for footer in footers]
         written = Written(schema, footers, scan_of(lambda: read_files(spark, schema, urls)))
         checks = measure(task.action.checks, written, lambda name: inputs[name].rows(spark))
-        self._reach("audited")
+        self._reach(Stage.AUDITED)
         provenance = Provenance(
             token=self._token,
             run_id=task.run_id,
@@ -235,8 +235,8 @@ class _Run:
     def _resources(self) -> dict[str, Any]:
         return {"granted": self._task.profile.model_dump(), **self._tools.sessions.usage()}
 
-    def _reach(self, stage: str) -> None:
-        self._stages[stage] = self._now()
+    def _reach(self, stage: Stage) -> None:
+        self._stages[stage.value] = self._now()
 
     def _now(self) -> datetime:
         return self._tools.clock()

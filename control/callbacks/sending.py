@@ -23,7 +23,6 @@ from resources.callbacks.resolver import CAPACITY
 from resources.callbacks.sender import Outcome, SendError
 from resources.database import Database
 from resources.faults import crash_point
-from resources.settings import ControlSettings
 
 PER_HOST = 16
 _GATHER_SECONDS = 0.02
@@ -37,17 +36,6 @@ class Sender(Protocol):
     async def send(self, url: str, body: bytes, headers: dict[str, str]) -> Outcome:
         """Return what became of it. Never raises for what the receiver does."""
         ...
-
-
-async def deliver_due(db: Database, sender: Sender, settings: ControlSettings) -> int:
-    """Send everything that is due, and what becomes due meanwhile; returns the number of tries."""
-    courier = Courier(db, sender, wait_seconds=settings.callback_interval)
-    tries = 0
-    while True:
-        started = await courier.step()
-        tries += started
-        if not started and not courier.under_way:
-            return tries
 
 
 class Courier:
@@ -73,11 +61,6 @@ class Courier:
         self._breakers = Breakers(clock)
         self._tasks: dict[asyncio.Task[Outcome], Claimed] = {}
         self._unmarked: list[Tried] = []
-
-    @property
-    def under_way(self) -> int:
-        """How many sends have not ended."""
-        return len(self._tasks)
 
     async def step(self) -> int:
         """Wait a moment for sends to end, note what became of them, begin what is due and fits; returns how many.
