@@ -19,7 +19,7 @@ from assets.running.audit import Written, measure, scan_of
 from assets.running.committer import data_files, finished_files
 from assets.running.failures import reason_for
 from assets.running.publication import Publisher, refuse_collected, refuse_retired
-from assets.running.task import Published, Sessions, Task, Tools
+from assets.running.task import Published, Task, Tools
 from assets.running.transform import parse_params, transform
 from assets.snapshots.reader import Snapshot, find_snapshot, read_files
 from contracts.commit import Commit, Provenance
@@ -34,8 +34,6 @@ from resources.faults import crash_point
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-
-__all__ = ["Published", "Sessions", "Task", "Tools", "run_member", "run_operator"]
 
 _log = structlog.get_logger()
 _BEGAN_BEFORE_SECONDS = 60  # Dagster's limit counts from before our first stage
@@ -195,7 +193,7 @@ class _Run:
             self._tell(Event.SUCCEEDED if self._task.process_id else Event.PUBLISHED)
         except ControlPlaneError as error:
             # The commit is the truth; the control plane finds it without us.
-            _log.warning("published_but_not_reported", coordinate=str(self._task.coordinate), error=str(error))
+            _log.warning("run.unreported", coordinate=str(self._task.coordinate), error=str(error))
         return Published(snapshot.commit, snapshot.digest, snapshot.url, dict(self._stages))
 
     def _tell_failure(self, reason: Reason, error: BaseException) -> None:
