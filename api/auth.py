@@ -42,7 +42,7 @@ def require(scope: Scope) -> Callable[..., Awaitable[Caller]]:
             caller = await caller_of(conn, key.strip() if scheme.lower() == "bearer" else "")
         if caller is None:
             raise _unauthorized()
-        ports.rates.take(caller.rules)
+        ports.rates.take(caller.tenant)
         if scope not in caller.scopes:
             raise ProblemError("forbidden", f"this call needs the scope {scope.value!r}")
         return caller

@@ -1,12 +1,11 @@
-"""The two coordinates of every dataset as Dagster's partitions, and how a run knows what it was launched for."""
+"""The two coordinates of every dataset as Dagster's partitions, and the tag that leads from a run to its process."""
 
 from dagster import DagsterInstance, DynamicPartitionsDefinition, MultiPartitionKey, MultiPartitionsDefinition
 
 from contracts.identity import safe_id
 
-LAUNCH_TAG = "lakemill/launch_id"
 PROCESS_TAG = "lakemill/process_id"
-"""Tags of a run that the sensor launched. A run without them was started by an operator."""
+"""The tag by which people find a process's run in Dagster; the run itself goes by its LAUNCH_TAG."""
 
 DATA_VERSIONS = "data_version"
 ENTITIES = "entity_id"

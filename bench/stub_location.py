@@ -15,9 +15,10 @@ from dagster import (
     multi_asset,
 )
 
-from assets.partitions import LAUNCH_TAG, PARTITIONS
+from assets.partitions import PARTITIONS
 from assets.registry import registry
 from bench.stub_runs import ACTION, StubRuns
+from contracts.intake import LAUNCH_TAG
 from orchestration.jobs import job_of
 from orchestration.k8s import run_tags
 from resources.control_plane import HttpControlPlane

@@ -1,4 +1,4 @@
-"""The REST API as a Python client uses it: for the demo, the benches and the end-to-end tests."""
+"""The REST API as a Python client uses it: for the commands, the demo, the benches and the end-to-end tests."""
 
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus

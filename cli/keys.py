@@ -96,7 +96,7 @@ def rotate_webhook_secret(
     overlap_hours: Annotated[float, typer.Option(min=0, max=8760, help="How long the old one signs too.")] = 24,
 ) -> None:
     """Print a new secret for the tenant's callbacks; until the overlap is over they carry both signatures."""
-    from control.callbacks import webhook_secrets
+    from control.tenancy import webhook_secrets
 
     life = timedelta(hours=overlap_hours)
     made = in_database(lambda conn: webhook_secrets.rotate(conn, tenant, life, actor=administrator()))
@@ -110,7 +110,7 @@ def administrator() -> str:
 
 def secret_of(tenant: str) -> str:
     """Return the secret that signs the tenant's callbacks."""
-    from control.callbacks import webhook_secrets
+    from control.tenancy import webhook_secrets
 
     return in_database(lambda conn: webhook_secrets.newest_of(conn, tenant)).get_secret_value()
 

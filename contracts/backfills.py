@@ -3,13 +3,14 @@
 import hashlib
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Any, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from contracts.identity import SafeId, SafeName
-from contracts.messages import DEFAULT_DEADLINE_SECONDS, IdempotencyKey, ProcessRequest, ResourceProfile
+from contracts.messages import DEFAULT_DEADLINE_SECONDS, CallbackUrl, IdempotencyKey, ProcessRequest, ResourceProfile
+from contracts.model import Frozen, Strict
 from contracts.strict_json import canonical
 from contracts.tenancy import EntityPattern
 
@@ -30,11 +31,7 @@ class BackfillState(StrEnum):
     CANCELLED = "cancelled"
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class Selector(_Strict):
+class Selector(Strict):
     """Which entities: exactly one of the three."""
 
     entities: list[SafeId] | None = Field(None, min_length=1, max_length=MAX_ENTITIES)
@@ -52,7 +49,7 @@ class Selector(_Strict):
         return self
 
 
-class BackfillRequest(_Strict):
+class BackfillRequest(Strict):
     """Ask for an action at many entities. Versions that are published already are skipped."""
 
     action: SafeName
@@ -62,7 +59,7 @@ class BackfillRequest(_Strict):
     """The same key with the same request is the same backfill: repeat it safely."""
     params: dict[str, Any] = Field(default_factory=dict)
     resource_profile: SafeName | ResourceProfile | None = None
-    callback_url: Annotated[str, StringConstraints(max_length=2048)] | None = None
+    callback_url: CallbackUrl | None = None
     priority: int = Field(-1, ge=-10, le=10)
     """Behind what is asked for singly, unless it says otherwise."""
     deadline_seconds: int = Field(DEFAULT_DEADLINE_SECONDS, ge=60, le=2_592_000)
@@ -88,10 +85,8 @@ class BackfillRequest(_Strict):
         return hashlib.sha256(canonical(asked)).hexdigest()
 
 
-class BackfillPreview(BaseModel):
+class BackfillPreview(Frozen):
     """What a backfill would do now."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     entities: int
     published: int
@@ -100,10 +95,8 @@ class BackfillPreview(BaseModel):
     """The first entities."""
 
 
-class BackfillView(BaseModel):
+class BackfillView(Frozen):
     """How a backfill stands."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     backfill_id: UUID
     action: str
@@ -124,10 +117,8 @@ class BackfillView(BaseModel):
     updated_at: datetime
 
 
-class BackfillPage(BaseModel):
+class BackfillPage(Frozen):
     """One page, newest first."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     backfills: list[BackfillView]
     next_cursor: str | None

@@ -7,18 +7,15 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID, uuid5
 
-from pydantic import BaseModel, ConfigDict
-
+from contracts.model import Frozen
 from contracts.reasons import Reason
 from contracts.states import State
 
 _CALLBACK_NAMESPACE = UUID("a2c3f4d0-8f0b-5d7e-9c55-3a7f9f0e1b42")
 
 
-class Artifact(BaseModel):
+class Artifact(Frozen):
     """The snapshot that a succeeded process produced."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: str
     """``s3://bucket/{entity_id}/{data_version}/{dataset}``: a Delta table."""
@@ -30,10 +27,8 @@ class Artifact(BaseModel):
     committed_at: datetime
 
 
-class Timings(BaseModel):
+class Timings(Frozen):
     """Where the time went, in seconds, each None when it did not come to that."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     waited: float | None
     """From accepted until the run of the last attempt began."""
@@ -43,10 +38,8 @@ class Timings(BaseModel):
     """From accepted until the end."""
 
 
-class CallbackData(BaseModel):
+class CallbackData(Frozen):
     """The ``data`` of a callback."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     process_id: UUID
     entity_id: str
@@ -68,10 +61,8 @@ class CallbackData(BaseModel):
     finished_at: datetime
 
 
-class Callback(BaseModel):
+class Callback(Frozen):
     """The whole body."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     type: Literal["process.succeeded", "process.failed", "process.cancelled", "process.expired"]
     timestamp: datetime

@@ -7,13 +7,14 @@ which no writer knows: readers read, writers refuse. The ``lakemill.*`` properti
 import hashlib
 import json
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Self
+from typing import Any, Self
 from uuid import UUID, uuid5
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field
 
 from contracts.delta_entry import VERSION_PROPERTY, read_entry
-from contracts.identity import TOKEN_PATTERN, Coordinate
+from contracts.identity import Coordinate, Token
+from contracts.model import Frozen
 from contracts.storage import DATA_FILE, MAX_FILES, STORAGE_CONTRACT_VERSION, CorruptSnapshotError
 from contracts.strict_json import loads
 
@@ -25,11 +26,7 @@ _JSON_FIELDS = {"inputs", "params", "checks", "resources", "stages"}
 _ETAG_TAG = "lakemill.etag"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DataFile(_Frozen):
+class DataFile(Frozen):
     """One Parquet file of a snapshot, as its footer describes it."""
 
     name: str
@@ -48,14 +45,14 @@ class DataFile(_Frozen):
         return {*self.null_counts, *self.min_values, *self.max_values}
 
 
-class InputUsed(_Frozen):
+class InputUsed(Frozen):
     """One input as it was read: where, and SHA-256 (hex) of its commit (None for landing files)."""
 
     path: str
     commit_digest: str | None
 
 
-class CheckResult(_Frozen):
+class CheckResult(Frozen):
     """One declared check and what was measured."""
 
     name: str
@@ -63,10 +60,10 @@ class CheckResult(_Frozen):
     measured: str
 
 
-class Provenance(_Frozen):
+class Provenance(Frozen):
     """The ``lakemill.*`` properties: who computed this, from what, with which code, and what was measured."""
 
-    token: Annotated[str, StringConstraints(pattern=TOKEN_PATTERN.pattern.replace(r"\Z", "$"))]
+    token: Token
     run_id: str
     process_id: UUID | None
     attempt: int | None
@@ -80,7 +77,7 @@ class Provenance(_Frozen):
     stages: dict[str, datetime] = Field(default_factory=dict)
 
 
-class Commit(_Frozen):
+class Commit(Frozen):
     """A whole commit, in memory. ``encode`` and ``parse`` are inverse."""
 
     coordinate: Coordinate

@@ -6,7 +6,9 @@ The topic id makes a recreated topic visible: offsets of another id say nothing 
 from collections.abc import Mapping
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
+
+from contracts.model import Frozen
 
 TopicName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 TopicId = Annotated[str, StringConstraints(pattern=r"^[!-.0-~]{1,64}$")]
@@ -14,20 +16,16 @@ Partition = Annotated[int, Field(ge=0, lt=2**31)]
 Offset = Annotated[int, Field(ge=0, lt=2**63)]
 
 
-class TopicPosition(BaseModel):
+class TopicPosition(Frozen):
     """Where reading goes on in one incarnation of a topic."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     topic_id: TopicId
     next_offsets: dict[Partition, Offset] = Field(default_factory=dict)
     """Partition → the first offset not yet handled."""
 
 
-class Cursor(BaseModel):
+class Cursor(Frozen):
     """What Dagster stores for the sensor between ticks, as JSON text."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     topics: dict[TopicName, TopicPosition] = Field(default_factory=dict)
 

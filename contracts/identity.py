@@ -43,6 +43,9 @@ SafeName = Annotated[
     AfterValidator(safe_name),
     WithJsonSchema({"type": "string", "pattern": r"^[a-z][a-z0-9_]{0,62}$"}),
 ]
+Token = Annotated[str, StringConstraints(strict=True, pattern=TOKEN_PATTERN.pattern.replace(r"\Z", "$"))]
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+"""SHA-256 as hex."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

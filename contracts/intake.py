@@ -6,13 +6,16 @@ from enum import StrEnum
 from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator
+from pydantic import Field, PlainSerializer, PlainValidator
 
 from contracts.cursor import Cursor, Offset, Partition, TopicId, TopicName
 from contracts.identity import SafeId, SafeName
 from contracts.messages import Profile
+from contracts.model import Frozen
 
 INTAKE_PATH = "/internal/v1/intake"
+LAUNCH_TAG = "lakemill/launch_id"
+"""The tag of a run that the sensor launched. A run without it was started by an operator."""
 MAX_RECORDS = 500
 MAX_HEADERS = 64
 MAX_HEADERS_BYTES = 16 * 1024
@@ -30,11 +33,7 @@ Base64Bytes = Annotated[
 """Raw bytes, carried in JSON as base64, so that a poisonous record arrives exactly as it was written."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class LogPosition(_Frozen):
+class LogPosition(Frozen):
     """One place in the log, for ever: topic id, partition, offset."""
 
     topic_id: TopicId
@@ -53,14 +52,14 @@ class LogPosition(_Frozen):
         return cls(topic_id=found[1], partition=int(found[2]), offset=int(found[3]))
 
 
-class LogHeader(_Frozen):
+class LogHeader(Frozen):
     """One header of a record; a name may stand more than once."""
 
     name: Base64Bytes
     value: Base64Bytes | None = None
 
 
-class LogRecord(_Frozen):
+class LogRecord(Frozen):
     """One record as Kafka gave it."""
 
     topic: TopicName
@@ -74,7 +73,7 @@ class LogRecord(_Frozen):
     """How many more headers it has than are carried."""
 
 
-class LogGap(_Frozen):
+class LogGap(Frozen):
     """Records that the log dropped before the sensor read them: offsets [expected, found)."""
 
     topic: TopicName
@@ -84,7 +83,7 @@ class LogGap(_Frozen):
     found: Offset
 
 
-class IntakeRequest(_Frozen):
+class IntakeRequest(Frozen):
     """One tick's batch. ``persisted`` is the cursor Dagster held when the tick began: what is surely behind us."""
 
     persisted: Cursor
@@ -106,7 +105,7 @@ class Verdict(StrEnum):
     """Not judged yet: the cursor must stay before it, and the record be shown again."""
 
 
-class Launch(_Frozen):
+class Launch(Frozen):
     """Start this: always the same ``launch_id`` for the same attempt."""
 
     launch_id: UUID
@@ -119,7 +118,7 @@ class Launch(_Frozen):
     """What was granted: how large the run's pods are."""
 
 
-class RecordAnswer(_Frozen):
+class RecordAnswer(Frozen):
     """The verdict on one record. ``launch`` is set iff the verdict is LAUNCH; ``reason`` explains the others."""
 
     position: LogPosition
@@ -135,7 +134,7 @@ class RecordAnswer(_Frozen):
         return cls(position=record.position, verdict=verdict, reason=reason, again_in=again_in)
 
 
-class IntakeAnswer(_Frozen):
+class IntakeAnswer(Frozen):
     """One answer per record, in the order of the records."""
 
     answers: list[RecordAnswer]

@@ -7,22 +7,13 @@ with the stored request, and the database row is the truth.
 
 import hashlib
 import re
-from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import (
-    AfterValidator,
-    AliasChoices,
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, AliasChoices, Field, StringConstraints, field_validator, model_validator
 
-from contracts.identity import SafeId, SafeName
+from contracts.identity import Digest, SafeId, SafeName
+from contracts.model import Strict
 from contracts.sources import Source
 from contracts.strict_json import canonical
 
@@ -52,11 +43,7 @@ def _one_line(value: str) -> str:
 CallbackUrl = Annotated[str, StringConstraints(max_length=2048), AfterValidator(_one_line)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class ResourceProfile(_Strict):
+class ResourceProfile(Strict):
     """What a heavy process asks of the cluster. The grant may differ; see the process's ``profile``."""
 
     driver_cores: int = Field(1, ge=1, le=64)
@@ -96,14 +83,14 @@ class Profile(ResourceProfile):
         return self
 
 
-class InputRef(_Strict):
+class InputRef(Strict):
     """Where one input lies when it is not at the request's own entity and version."""
 
     entity_id: SafeId
     data_version: SafeId
 
 
-class ProcessRequest(_Strict):
+class ProcessRequest(Strict):
     """Ask for one action at one coordinate. Unknown fields are refused, nothing is coerced."""
 
     entity_id: SafeId = Field(description="The customer, site or account.")
@@ -117,7 +104,7 @@ class ProcessRequest(_Strict):
     inputs: dict[SafeName, InputRef] = Field(default_factory=dict, max_length=64)
     priority: int = Field(0, ge=-10, le=10)
     deadline_seconds: int = Field(DEFAULT_DEADLINE_SECONDS, ge=60, le=2_592_000)
-    action_digest: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+    action_digest: Digest | None = None
 
     @field_validator("params")
     @classmethod
@@ -137,7 +124,7 @@ class ProcessRequest(_Strict):
         return hashlib.sha256(canonical(self.model_dump(mode="json", exclude_defaults=True))).hexdigest()
 
 
-class Registration(_Strict):
+class Registration(Strict):
     """Publish files from outside as a snapshot: they are read, held to the dataset's schema and checks, and copied."""
 
     entity_id: SafeId = Field(description="The customer, site or account.")
@@ -166,7 +153,7 @@ class BatchItem(ProcessRequest):
         return ProcessRequest.model_validate(self.model_dump(include=set(ProcessRequest.model_fields)))
 
 
-class Batch(_Strict):
+class Batch(Strict):
     """Many submissions; each is judged alone."""
 
     processes: list[BatchItem] = Field(min_length=1, max_length=MAX_BATCH)
@@ -179,9 +166,7 @@ class ReleaseRecord(ProcessRequest):
     process_id: UUID = Field(strict=False)
     attempt: int = Field(ge=1)
     tenant: SafeName
-    request_hash_: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] = Field(
-        validation_alias="request_hash", serialization_alias="request_hash"
-    )
+    request_hash_: Digest = Field(validation_alias="request_hash", serialization_alias="request_hash")
 
     def request(self) -> ProcessRequest:
         """Return the producer's part."""
@@ -190,13 +175,3 @@ class ReleaseRecord(ProcessRequest):
     def encode(self) -> bytes:
         """Return the record's value on Kafka."""
         return canonical(self.model_dump(mode="json", by_alias=True))
-
-
-class RunStatus(BaseModel):
-    """What Dagster's storage says of the process's run."""
-
-    run_id: str
-    status: str
-    started_at: datetime | None
-    ended_at: datetime | None
-    url: str

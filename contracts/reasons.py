@@ -3,7 +3,9 @@
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints
+from pydantic import BeforeValidator, StringConstraints
+
+from contracts.model import Frozen
 
 MAX_MESSAGE = 4000
 
@@ -65,10 +67,8 @@ def _storable(message: object) -> object:
     return message.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()[:MAX_MESSAGE]
 
 
-class Reason(BaseModel):
+class Reason(Frozen):
     """What ended an attempt: a code for programs, a sentence for people."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     code: ReasonCode
     message: Annotated[str, BeforeValidator(_storable), StringConstraints(max_length=MAX_MESSAGE)]

@@ -7,13 +7,14 @@ POST /v1/processes/callback              Report → ReportAnswer, or 409 attempt
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, Field
 
-from contracts.identity import TOKEN_PATTERN, SafeId, SafeName
+from contracts.identity import Digest, SafeId, SafeName, Token
 from contracts.messages import InputRef, Profile
+from contracts.model import Frozen
 from contracts.reasons import Reason
 
 REPORT_PATH = "/v1/processes/callback"
@@ -29,14 +30,8 @@ COMMIT_DELIVERY_SECONDS = 10
 MAX_RUN_SECONDS = 6 * 3600
 """Run monitoring ends a run after this time, whoever started it."""
 
-Token = Annotated[str, StringConstraints(strict=True, pattern=TOKEN_PATTERN.pattern.replace(r"\Z", "$"))]
 
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Member(_Frozen):
+class Member(Frozen):
     """One attempt that a launch computes."""
 
     process_id: UUID
@@ -51,7 +46,7 @@ class Member(_Frozen):
     profile: Profile
 
 
-class LaunchMembers(_Frozen):
+class LaunchMembers(Frozen):
     """The attempts of one launch that are still wanted."""
 
     launch_id: UUID
@@ -75,7 +70,7 @@ class Event(StrEnum):
     """An operator's run, without a process, has committed ``coordinate``."""
 
 
-class Report(_Frozen):
+class Report(Frozen):
     """One event of one attempt. Idempotent by (process_id, attempt, event)."""
 
     event: Event
@@ -91,24 +86,24 @@ class Report(_Frozen):
     data_version: SafeId | None = None
     dataset: SafeName | None = None
     stages: dict[str, datetime] = Field(default_factory=dict)
-    """Stage name (contracts.storage.STAGES) → when it was reached."""
+    """Stage name (contracts.storage.Stage) → when it was reached."""
     resources: dict[str, Any] = Field(default_factory=dict)
     """With FAILED: the profile that was ``granted``, and what was used until then; a commit tells its own."""
 
 
-class ReportAnswer(_Frozen):
+class ReportAnswer(Frozen):
     """``accepted`` is always true here: refusals are problem documents. ``permit_until`` answers COMMITTING."""
 
     accepted: bool = True
     permit_until: datetime | None = None
 
 
-class ActionEntry(_Frozen):
+class ActionEntry(Frozen):
     """What the control plane knows of one action."""
 
     name: SafeName
     dataset: SafeName
-    digest: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    digest: Digest
     description: str
     inputs: dict[SafeName, SafeName]
     """Input name → dataset. Landing inputs are not listed: they are files, not snapshots."""
@@ -122,7 +117,7 @@ class ActionEntry(_Frozen):
     """It makes its dataset of one delivery and nothing else: ``POST /v1/snapshots`` asks for it by the dataset."""
 
 
-class Catalogue(_Frozen):
+class Catalogue(Frozen):
     """``PUT /internal/v1/actions``: all actions of a code location; what is not listed is withdrawn."""
 
     actions: list[ActionEntry]

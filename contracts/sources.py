@@ -8,7 +8,9 @@ import re
 from collections.abc import Iterable
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
+
+from contracts.model import Frozen
 
 MAX_SOURCE = 512
 _ADDRESS = re.compile(r"^s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/((?:[A-Za-z0-9][A-Za-z0-9 ._=+@,-]*/)*)\Z")
@@ -25,10 +27,8 @@ Source = Annotated[str, StringConstraints(strict=True, max_length=MAX_SOURCE), A
 """The folder that a delivery lies in."""
 
 
-class SourceParams(BaseModel):
+class SourceParams(Frozen):
     """The parameters of an action that reads one delivery and nothing else."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: Source | None = Field(None, description="Where the files lie; by default where they are delivered to.")
 

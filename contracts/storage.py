@@ -1,4 +1,4 @@
-"""The storage contract, version 1: where a snapshot lies and what its commit says (docs/storage-contract.md).
+"""Where a snapshot lies: the keys of the storage contract, version 1 (docs/storage-contract.md).
 
     {entity_id}/{data_version}/{dataset}/{token}/part-….parquet
     {entity_id}/{data_version}/{dataset}/_delta_log/00000000000000000000.json
@@ -15,13 +15,13 @@ SnapshotError
 """
 
 import re
+from enum import StrEnum
 
 from contracts.identity import TOKEN_PATTERN, Coordinate, safe_id
 from contracts.problems import LakemillError
 
 STORAGE_CONTRACT_VERSION = 1
 MAX_FILES = 100_000
-MAX_KEY_BYTES = 1024
 _PRIVATE = "_lakemill/"
 RETIRED_PREFIX = f"{_PRIVATE}retired/"
 """The folder of the tombstones; no entity_id begins with an underscore."""
@@ -34,9 +34,17 @@ DATA_FILE = re.compile(r"part-[A-Za-z0-9._-]+\.parquet")
 _WORK_FOLDER = "__magic_job-"
 """What the names of the folders begin with that Spark's committer keeps its notes in while it writes."""
 
-STAGES = ("run_started", "inputs_resolved", "spark_ready", "executors_ready", "written", "audited")
-"""What a run has reached before its commit, in order; ``executors_ready`` only where executors are processes of their
-own. The control plane adds the stages it sees itself."""
+
+class Stage(StrEnum):
+    """What a run reaches before its commit, in order. The control plane adds the stages it sees itself."""
+
+    RUN_STARTED = "run_started"
+    INPUTS_RESOLVED = "inputs_resolved"
+    SPARK_READY = "spark_ready"
+    EXECUTORS_READY = "executors_ready"
+    """Only where executors are processes of their own."""
+    WRITTEN = "written"
+    AUDITED = "audited"
 
 
 class SnapshotError(LakemillError):

@@ -4,10 +4,11 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from contracts.identity import SafeName
 from contracts.messages import Memory, Profile, ResourceProfile
+from contracts.model import Frozen
 
 DEFAULT_TENANT = "default"
 """The tenant that the migrations create."""
@@ -25,11 +26,7 @@ class Scope(StrEnum):
     READ = "read"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ProfileBounds(_Frozen):
+class ProfileBounds(Frozen):
     """The most that one process may be granted; None is no bound."""
 
     driver_cores: int | None = Field(None, ge=1)
@@ -49,7 +46,7 @@ class ProfileBounds(_Frozen):
         ]
 
 
-class TenantLimits(_Frozen):
+class TenantLimits(Frozen):
     """How much a tenant may ask for; None is no limit."""
 
     requests_per_second: float | None = Field(None, gt=0, le=100_000)
@@ -65,7 +62,7 @@ class TenantLimits(_Frozen):
     profile: ProfileBounds = ProfileBounds()
 
 
-class Tenant(_Frozen):
+class Tenant(Frozen):
     """One tenant."""
 
     id: SafeName

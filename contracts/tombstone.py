@@ -7,18 +7,16 @@ a database restore it tells what the restored database may not know.
 from typing import Literal, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, ValidationError
 
 from contracts.callbacks import Artifact
-from contracts.identity import Coordinate, SafeId, SafeName
-from contracts.reports import Token
+from contracts.identity import Coordinate, SafeId, SafeName, Token
+from contracts.model import Frozen
 from contracts.storage import CorruptSnapshotError
 
 
-class Tombstone(BaseModel):
+class Tombstone(Frozen):
     """A whole tombstone. ``encode`` and ``parse`` are inverse."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     contract_version: Literal[1] = 1
     """The storage contract's."""

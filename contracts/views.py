@@ -4,11 +4,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from contracts.callbacks import Artifact
 from contracts.identity import SafeId, SafeName
-from contracts.messages import Profile, ResourceProfile, RunStatus
+from contracts.messages import Profile, ResourceProfile
+from contracts.model import Frozen
 from contracts.reasons import Reason
 from contracts.reports import ActionEntry
 from contracts.states import State
@@ -16,11 +17,7 @@ from contracts.states import State
 MAX_PAGE = 200
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Accepted(_Frozen):
+class Accepted(Frozen):
     """The answer to an accepted submit; the same bytes for every repetition of its Idempotency-Key."""
 
     process_id: UUID
@@ -34,7 +31,7 @@ class Accepted(_Frozen):
     links: dict[str, str]
 
 
-class BatchResult(_Frozen):
+class BatchResult(Frozen):
     """What became of one submission of many: a process, or the problem document of its refusal."""
 
     status: int
@@ -43,13 +40,13 @@ class BatchResult(_Frozen):
     problem: dict[str, Any] | None = None
 
 
-class BatchAnswer(_Frozen):
+class BatchAnswer(Frozen):
     """The answer to a batch, in its order."""
 
     results: list[BatchResult]
 
 
-class TimelineEntry(_Frozen):
+class TimelineEntry(Frozen):
     """One stage that a process has reached. ``seconds`` is the time since the entry before it."""
 
     stage: str
@@ -59,7 +56,7 @@ class TimelineEntry(_Frozen):
     detail: dict[str, Any] = Field(default_factory=dict)
 
 
-class Blocked(_Frozen):
+class Blocked(Frozen):
     """Why a process does not go on right now. ``position``: the tenant's own processes released before it."""
 
     code: str
@@ -67,7 +64,7 @@ class Blocked(_Frozen):
     position: int | None = None
 
 
-class GrantedProfile(_Frozen):
+class GrantedProfile(Frozen):
     """What was asked for, what was granted, and why."""
 
     requested: ResourceProfile | SafeName | None
@@ -75,7 +72,7 @@ class GrantedProfile(_Frozen):
     reason: str
 
 
-class CallbackStatus(_Frozen):
+class CallbackStatus(Frozen):
     """How the delivery of the callback stands."""
 
     webhook_id: UUID
@@ -87,7 +84,7 @@ class CallbackStatus(_Frozen):
     delivered_at: datetime | None
 
 
-class ResolvedInput(_Frozen):
+class ResolvedInput(Frozen):
     """Where an input is read from."""
 
     entity_id: str
@@ -95,7 +92,7 @@ class ResolvedInput(_Frozen):
     dataset: str
 
 
-class Preview(_Frozen):
+class Preview(Frozen):
     """The answer to ``?dry_run=true``: what a submit of the same body would become now."""
 
     entity_id: str
@@ -111,7 +108,7 @@ class Preview(_Frozen):
     deadline_at: datetime
 
 
-class CallbackTry(_Frozen):
+class CallbackTry(Frozen):
     """One try to deliver a callback. ``status`` is the receiver's, ``error`` our word for what went wrong."""
 
     at: datetime
@@ -129,26 +126,36 @@ class CallbackLog(CallbackStatus):
     log: list[CallbackTry]
 
 
-class Callbacks(_Frozen):
+class Callbacks(Frozen):
     """The callbacks of one process: its requester's, and those of others who asked for the same."""
 
     callbacks: list[CallbackLog]
 
 
-class ActionCatalogue(_Frozen):
+class ActionCatalogue(Frozen):
     """What can be asked for, and the profiles that can be named."""
 
     actions: list[ActionEntry]
     profiles: dict[SafeName, Profile]
 
 
-class RunUnavailable(_Frozen):
+class RunStatus(Frozen):
+    """What Dagster's storage says of the process's run."""
+
+    run_id: str
+    status: str
+    started_at: datetime | None
+    ended_at: datetime | None
+    url: str
+
+
+class RunUnavailable(Frozen):
     """Dagster's storage could not be read; the process itself is not affected."""
 
     status: str = "unavailable"
 
 
-class ProcessSummary(_Frozen):
+class ProcessSummary(Frozen):
     """One process in a list."""
 
     process_id: UUID
@@ -181,7 +188,7 @@ class ProcessView(ProcessSummary):
     timeline: list[TimelineEntry]
 
 
-class SnapshotView(_Frozen):
+class SnapshotView(Frozen):
     """One published snapshot."""
 
     entity_id: str
@@ -194,14 +201,14 @@ class SnapshotView(_Frozen):
     """When it was retired for ever; null while it can be used."""
 
 
-class SnapshotPage(_Frozen):
+class SnapshotPage(Frozen):
     """One page, in the order of the coordinates. ``next_cursor`` is null on the last one."""
 
     snapshots: list[SnapshotView]
     next_cursor: str | None
 
 
-class ProcessPage(_Frozen):
+class ProcessPage(Frozen):
     """One page, newest first. ``next_cursor`` is null on the last one."""
 
     processes: list[ProcessSummary]

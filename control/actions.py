@@ -77,13 +77,13 @@ async def may_return(conn: AsyncConnection, name: str) -> bool:
     return await conn.scalar(select(actions.c.name).where(*gone)) is not None
 
 
-async def registering(conn: AsyncConnection, tenant: str, dataset: str, key: str | None) -> str:
+async def registering(conn: AsyncConnection, tenant_id: str, dataset: str, key: str | None) -> str:
     """Return the published action that makes ``dataset`` of one delivery. Raises ProblemError (unknown_action).
 
     What ``key`` was accepted for is answered again with its own action, whatever became of that since.
     """
     first = select(processes.c.action).join(idempotency_keys, idempotency_keys.c.process_id == processes.c.id)
-    is_mine = (idempotency_keys.c.tenant_id == tenant, idempotency_keys.c.key == key, processes.c.dataset == dataset)
+    is_mine = (idempotency_keys.c.tenant_id == tenant_id, idempotency_keys.c.key == key, processes.c.dataset == dataset)
     repeated: str | None = None if key is None else await conn.scalar(first.where(*is_mine))
     if repeated is not None:
         return repeated

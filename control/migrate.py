@@ -14,8 +14,8 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.tenancy import DEFAULT_TENANT
-from control.callbacks.webhook_secrets import new_secret
 from control.tables import tenants
+from control.tenancy.webhook_secrets import new_secret
 from resources.database import Database
 from resources.settings import control_settings
 from resources.structured_logs import log_as_json
@@ -46,8 +46,8 @@ def _upgrade(connection: Connection) -> None:
     command.upgrade(alembic_config(connection), "head")
 
 
-async def _ensure_tenant(conn: AsyncConnection, tenant: str) -> None:
-    row = upsert(tenants).values(id=tenant, webhook_secret=new_secret())
+async def _ensure_tenant(conn: AsyncConnection, tenant_id: str) -> None:
+    row = upsert(tenants).values(id=tenant_id, webhook_secret=new_secret())
     await conn.execute(row.on_conflict_do_nothing())
 
 

@@ -21,7 +21,7 @@ from contracts.tenancy import TenantLimits
 from contracts.views import GrantedProfile
 from control.profiles import after_out_of_memory
 from control.rules.endings import End, by_commit, by_decision, is_due, is_open, next_delay
-from control.snapshots import CommitReader, Published, coordinate_of, read_commit, record
+from control.snapshots import CommitReader, FoundCommit, coordinate_of, read_commit, record
 from control.tables import process_events, processes, tenants
 from control.transitions import lock, move, next_attempt, note
 from resources.database import Database
@@ -188,7 +188,7 @@ async def _finish_now(db: Database, lake: CommitReader, process_id: UUID, settin
         log.warning("end.postponed", process_id=str(process_id), error=str(error))
 
 
-async def _note_after_the_end(conn: AsyncConnection, process_id: UUID, found: Published) -> None:
+async def _note_after_the_end(conn: AsyncConnection, process_id: UUID, found: FoundCommit) -> None:
     """Tell people that the outcome that was announced is not what the lake holds; nothing else can be done."""
     row = await lock(conn, process_id)
     if row is None or row["state"] == State.SUCCEEDED:

@@ -11,7 +11,6 @@ import structlog
 from sqlalchemy import RowMapping, select
 
 from contracts.callbacks import Artifact
-from contracts.messages import RunStatus
 from contracts.problems import ProblemError
 from contracts.states import State
 from contracts.views import (
@@ -20,6 +19,7 @@ from contracts.views import (
     ProcessPage,
     ProcessSummary,
     ProcessView,
+    RunStatus,
     RunUnavailable,
 )
 from control.releasing.blocking import blocked_by
@@ -53,11 +53,11 @@ class RunReader(Protocol):
 
 
 async def get(
-    db: Database, runs: RunReader | None, settings: ControlSettings, tenant: str, process_id: UUID
+    db: Database, runs: RunReader | None, settings: ControlSettings, tenant_id: str, process_id: UUID
 ) -> ProcessView:
     """Return everything about one process; raises ProblemError (not_found) also for somebody else's."""
     async with db.reading() as conn:
-        row = await own_process(conn, tenant, process_id)
+        row = await own_process(conn, tenant_id, process_id)
         of_process = process_events.c.process_id == process_id
         events = (await conn.execute(select(process_events).where(of_process).order_by(process_events.c.id))).mappings()
         sent = (await conn.execute(select(deliveries).where(deliveries.c.process_id == process_id))).mappings()
@@ -81,14 +81,14 @@ async def get(
 
 
 async def page(
-    db: Database, tenant: str, filters: Mapping[str, Any], *, limit: int, cursor: str | None = None
+    db: Database, tenant_id: str, filters: Mapping[str, Any], *, limit: int, cursor: str | None = None
 ) -> ProcessPage:
     """Return the newest processes that match, ``limit`` at most, after ``cursor``.
 
     ``filters``: column (entity_id, data_version, action, state, backfill_id) → value, None for any.
     Raises ProblemError (validation_failed) for a cursor that is none.
     """
-    query = select(*_SUMMARY).where(processes.c.tenant_id == tenant)
+    query = select(*_SUMMARY).where(processes.c.tenant_id == tenant_id)
     for column, value in filters.items():
         if value is not None:
             query = query.where(processes.c[column] == value)

@@ -38,9 +38,9 @@ async def launch_members(db: Database, launch_id: UUID) -> LaunchMembers:
     """Return the attempts of a launch that are still wanted; raises ProblemError (not_found) for an unknown launch."""
     is_current = and_(launches.c.process_id == processes.c.id, launches.c.attempt == processes.c.attempt)
     query = select(processes).join(launches, is_current).where(launches.c.launch_id == launch_id)
-    wanted = query.where(processes.c.state.in_(_LAUNCHED), processes.c.ending.is_(None)).order_by(processes.c.id)
+    members = query.where(processes.c.state.in_(_LAUNCHED), processes.c.ending.is_(None)).order_by(processes.c.id)
     async with db.reading() as conn:
-        rows = (await conn.execute(wanted)).mappings().all()
+        rows = (await conn.execute(members)).mappings().all()
         if not rows and not await conn.scalar(select(func.count()).where(launches.c.launch_id == launch_id)):
             raise ProblemError("not_found", f"there is no launch {launch_id}")
     return LaunchMembers(launch_id=launch_id, members=[member_of(row) for row in rows])

@@ -40,7 +40,7 @@ async def _is_decided(db: Database, caller: Caller, process_id: UUID, wanted: Co
     Raises ProblemError: not_found, and process_ended when it is decided but not ``wanted``.
     """
     async with db.reading() as conn:
-        row = await own_process(conn, caller.tenant, process_id)
+        row = await own_process(conn, caller.tenant_id, process_id)
     end = decided_end(row)
     if end is not None and end not in wanted:
         raise ProblemError("process_ended", f"the process ends as {end.value}", state=row["state"])
@@ -56,10 +56,10 @@ async def retry(
     tenant's bounds are those of now.
     """
     async with db.reading() as conn:
-        row = await own_process(conn, caller.tenant, process_id)
+        row = await own_process(conn, caller.tenant_id, process_id)
     state = State(row["state"])
     if state not in RETRIABLE:
         raise ProblemError("process_not_retriable", f"the process is {state.value}", process_id=str(process_id))
     request = ProcessRequest.model_validate(row["request"])
-    again = Submission(caller.rules, request, caller.actor, key, retry_of=process_id)
+    again = Submission(caller.tenant, request, caller.actor, key, retry_of=process_id)
     return await accept(db, inputs, settings, again)

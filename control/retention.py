@@ -16,8 +16,8 @@ import structlog
 from sqlalchemy import RowMapping, Select, Table, delete, exists, func, literal, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from contracts.messages import RunStatus
 from contracts.states import State
+from contracts.views import RunStatus
 from control.backfills.counts import keep_pruned
 from control.callbacks.schedule import DeliveryState
 from control.log.tables import dead_letters, log_gaps
@@ -46,7 +46,7 @@ _IS_PENDING = deliveries.c.state == DeliveryState.PENDING.value
 _CHILDREN = (process_events, launches, deliveries, subscribers, outbox)
 
 
-class LaunchedRuns(Protocol):
+class AllRuns(Protocol):
     """``resources.dagster.runs.DagsterRuns`` is one."""
 
     async def all_runs_of_launches(self, launch_ids: Collection[UUID]) -> dict[UUID, list[RunStatus]]:
@@ -68,7 +68,7 @@ class Pruner:
 
     db: Database
     settings: ControlSettings
-    runs: LaunchedRuns | None
+    runs: AllRuns | None
     deleter: RunDeleter
     _after: tuple[datetime, UUID] | None = None
     """Up to where ended processes were looked at: what cannot go now must not keep the others from going."""
@@ -157,7 +157,7 @@ async def _members(conn: AsyncConnection, process_ids: Sequence[UUID]) -> dict[U
 async def _forget_runs(
     process_ids: Sequence[UUID],
     members: Mapping[UUID, Sequence[RowMapping]],
-    runs: LaunchedRuns | None,
+    runs: AllRuns | None,
     deleter: RunDeleter,
 ) -> list[UUID]:
     """Return those of ``process_ids`` whose runs, of every attempt, are gone from Dagster or were never there.

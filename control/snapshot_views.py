@@ -21,7 +21,7 @@ _PLACE = (snapshots.c.entity_id, snapshots.c.data_version, snapshots.c.dataset)
 
 
 async def page(
-    db: Database, tenant: str, filters: Mapping[str, Any], *, limit: int, cursor: str | None = None
+    db: Database, tenant_id: str, filters: Mapping[str, Any], *, limit: int, cursor: str | None = None
 ) -> SnapshotPage:
     """Return the snapshots that match, ``limit`` at most, after ``cursor``.
 
@@ -29,7 +29,7 @@ async def page(
     (validation_failed) for a cursor that is none.
     """
     after = None if cursor is None else _decode(cursor)
-    query = _readable(tenant, after).order_by(*_PLACE)
+    query = _readable(tenant_id, after).order_by(*_PLACE)
     for column, value in filters.items():
         if value is not None:
             query = query.where(snapshots.c[column] == value)
@@ -37,26 +37,26 @@ async def page(
         rows = (await conn.execute(query.limit(limit + 1))).mappings().all()
     shown = rows[:limit]
     more = _encode(coordinate_of(shown[-1])) if len(rows) > limit else None
-    return SnapshotPage(snapshots=[_view(row, tenant) for row in shown], next_cursor=more)
+    return SnapshotPage(snapshots=[_view(row, tenant_id) for row in shown], next_cursor=more)
 
 
-async def get(db: Database, tenant: str, place: Coordinate) -> SnapshotView:
+async def get(db: Database, tenant_id: str, place: Coordinate) -> SnapshotView:
     """Return one snapshot. Raises ProblemError (not_found), also for one that the tenant may not read."""
     here = tuple_(*_PLACE) == _row(place)
     async with db.reading() as conn:
-        row = (await conn.execute(_readable(tenant).where(here))).mappings().one_or_none()
+        row = (await conn.execute(_readable(tenant_id).where(here))).mappings().one_or_none()
     if row is None:
         raise ProblemError("not_found", "there is no such snapshot")
-    return _view(row, tenant)
+    return _view(row, tenant_id)
 
 
-def _readable(tenant: str, after: Coordinate | None = None) -> Select[Any]:
+def _readable(tenant_id: str, after: Coordinate | None = None) -> Select[Any]:
     """Select what the tenant may read, behind ``after``.
 
     A tenant's own entities and those that are shared with it are each found by an index, when they are few.
     """
-    is_shared: ColumnElement[bool] = entities.c.shared_with.has_any(cast(array([tenant, EVERYBODY]), ARRAY(Text)))
-    may_read = or_(entities.c.tenant_id == tenant, and_(is_shared, SHARED_SQL))
+    is_shared: ColumnElement[bool] = entities.c.shared_with.has_any(cast(array([tenant_id, EVERYBODY]), ARRAY(Text)))
+    may_read = or_(entities.c.tenant_id == tenant_id, and_(is_shared, SHARED_SQL))
     query = select(snapshots).join(entities, entities.c.entity_id == snapshots.c.entity_id).where(may_read)
     if after is None:
         return query
@@ -64,13 +64,13 @@ def _readable(tenant: str, after: Coordinate | None = None) -> Select[Any]:
     return query.where(entities.c.entity_id >= after.entity_id, tuple_(*_PLACE) > _row(after))
 
 
-def _view(row: RowMapping, tenant: str) -> SnapshotView:
+def _view(row: RowMapping, tenant_id: str) -> SnapshotView:
     return SnapshotView(
         entity_id=row["entity_id"],
         data_version=row["data_version"],
         dataset=row["dataset"],
         artifact=Artifact.model_validate(row["artifact"]),
-        process_id=row["process_id"] if row["tenant_id"] == tenant else None,
+        process_id=row["process_id"] if row["tenant_id"] == tenant_id else None,
         retired_at=row["retired_at"],
     )
 

@@ -40,7 +40,7 @@ class CommitReader(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class FoundCommit:
     """A commit as it was read, and what is told of it."""
 
     commit: Commit
@@ -49,7 +49,7 @@ class Published:
 
 async def read_commit(
     lake: CommitReader, coordinate: Coordinate, *, wait_seconds: float = READ_SECONDS
-) -> Published | None:
+) -> FoundCommit | None:
     """Return what is committed at ``coordinate``, or None.
 
     Raises CorruptSnapshotError for a commit that is not ours, and LakeError when the lake does not answer in time.
@@ -64,10 +64,10 @@ async def read_commit(
         return None
     # It names up to 100,000 files, which takes seconds: the loop has others to serve. Not in one of the threads above,
     # all of which may wait for the lake.
-    return await asyncio.to_thread(published_in, data, coordinate, lake.url(dataset_prefix(coordinate)))
+    return await asyncio.to_thread(commit_in, data, coordinate, lake.url(dataset_prefix(coordinate)))
 
 
-def published_in(data: bytes, coordinate: Coordinate, url: str) -> Published:
+def commit_in(data: bytes, coordinate: Coordinate, url: str) -> FoundCommit:
     """Read the commit ``data`` of the folder ``url``. Raises CorruptSnapshotError for a commit that is not ours."""
     commit = Commit.parse(data, coordinate)
     artifact = Artifact(
@@ -78,15 +78,15 @@ def published_in(data: bytes, coordinate: Coordinate, url: str) -> Published:
         commit_digest=digest(data),
         committed_at=commit.committed_at,
     )
-    return Published(commit, artifact)
+    return FoundCommit(commit, artifact)
 
 
-async def record(conn: AsyncConnection, found: Published) -> None:
+async def record(conn: AsyncConnection, found: FoundCommit) -> None:
     """Index a commit. The lake is the truth, so what was noted before is replaced; what is retired stays so."""
     await record_all(conn, [found])
 
 
-async def record_all(conn: AsyncConnection, found: Sequence[Published]) -> dict[Coordinate, bool]:
+async def record_all(conn: AsyncConnection, found: Sequence[FoundCommit]) -> dict[Coordinate, bool]:
     """Index commits, each of another coordinate.
 
     Returns those that were indexed, and whether each was new; those that are not among them are retired.
@@ -101,7 +101,7 @@ async def record_all(conn: AsyncConnection, found: Sequence[Published]) -> dict[
     return {coordinate_of(each): each["is_new"] for each in rows.mappings()}
 
 
-def _indexed(found: Published) -> dict[str, Any]:
+def _indexed(found: FoundCommit) -> dict[str, Any]:
     origin = found.commit.provenance
     content = (origin.tenant, origin.process_id, origin.token, found.artifact.model_dump(mode="json"))
     return {

@@ -51,7 +51,6 @@ async def move(
     *,
     actor: str,
     attempt: int | None = None,
-    at: datetime | None = None,
     detail: Mapping[str, Any] | None = None,
     columns: Mapping[str, Any] | None = None,
 ) -> RowMapping | None:
@@ -73,7 +72,7 @@ async def move(
     row = (await conn.execute(change)).mappings().one_or_none()
     if row is None:
         return None
-    await note(conn, row, kind=to.value, actor=actor, at=at, detail=detail, states=(State(row["from_state"]), to))
+    await note(conn, row, kind=to.value, actor=actor, detail=detail, states=(State(row["from_state"]), to))
     if to is State.ACCEPTED:
         await enqueue(conn, process_id, row["attempt"])
     if to.is_terminal:
@@ -132,7 +131,6 @@ async def note(
     *,
     kind: str,
     actor: str,
-    at: datetime | None = None,
     detail: Mapping[str, Any] | None = None,
     states: tuple[State | None, State | None] = (None, None),
 ) -> None:
@@ -147,7 +145,6 @@ async def note(
             to_state=to_state,
             actor=actor,
             detail=dict(detail or {}),
-            **({"at": at} if at else {}),
         )
     )
 

@@ -1,4 +1,6 @@
-"""The worker: release, callbacks, reconcile. ``python -m control.worker``; as many of them as one likes.
+"""The worker: it releases, calls back, reconciles, tells Dagster, expands backfills, and removes what is old.
+
+``python -m control.worker``; as many of them as one likes.
 
 Everything it does may be cut off at any point and done again, so after its grace it is simply ended by the kernel.
 """
@@ -23,7 +25,7 @@ from control.reconciling.reconciler import Reconciler, Runs
 from control.reconciling.unwanted_runs import RunEnder, end_unwanted_runs
 from control.releasing.release import release_once
 from control.releasing.watch import ReleaseWatch
-from control.retention import LaunchedRuns, Pruner, RunDeleter
+from control.retention import AllRuns, Pruner, RunDeleter
 from control.snapshots import CommitReader
 from resources.callbacks.networks import parse_networks
 from resources.callbacks.sender import GuardedSender
@@ -42,7 +44,7 @@ _POOL_SIZE = 40
 _KILL_AFTER = int(GRACE_SECONDS) + 2
 
 
-class RunReader(Runs, DeadRuns, LaunchedRuns, Protocol):
+class WorkerRuns(Runs, DeadRuns, AllRuns, Protocol):
     """All that the worker asks of Dagster's storage."""
 
 
@@ -59,7 +61,7 @@ class Ports:
     relay: Relay
     lake: CommitReader
     sender: Sender
-    runs: RunReader | None
+    runs: WorkerRuns | None
     dagster: Dagster
 
 

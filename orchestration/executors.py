@@ -34,7 +34,7 @@ _START_SECONDS = 30.0
 class PodExecutors:
     """The executors of the run pod that this process is."""
 
-    process: ComputeSettings
+    environment: ComputeSettings
     cluster: Cluster
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
@@ -45,14 +45,14 @@ class PodExecutors:
 
         Raises SparkUnavailableError outside a pod, PodsFailedError when the cluster does not tell.
         """
-        name = self.process.pod_name
+        name = self.environment.pod_name
         try:
             own = self.cluster.pod(name) if name else None
         except ClusterError as error:
             raise PodsFailedError(reason_of_error(error, ROLE)) from error
         if own is None:
             raise SparkUnavailableError("this run is no pod of the cluster: LAKEMILL_POD_NAME does not name one")
-        return spark_settings(profile, own, self.process)
+        return spark_settings(profile, own, self.environment)
 
     @contextmanager
     def attached(self, session: "SparkSession", profile: Profile) -> Iterator[None]:
@@ -62,14 +62,14 @@ class PodExecutors:
         than wanted the work begins, and goes on.
         """
         self._wait(session, profile)
-        patience = self.process.executor_start_seconds
+        patience = self.environment.executor_start_seconds
         fallback = reason_of_silence(patience, ROLE)
         with ExecutorWatch(session, patience, lambda: self._why(session, profile), fallback):
             yield
 
     def _wait(self, session: "SparkSession", profile: Profile) -> None:
         wanted = profile.executor_instances if profile.min_executors is None else profile.min_executors
-        patience = self.process.executor_start_seconds
+        patience = self.environment.executor_start_seconds
         give_up_at = self.clock() + patience
         while (ready := registered(session)) < wanted:
             if self.clock() > give_up_at:
@@ -82,7 +82,7 @@ class PodExecutors:
     def interruption(self) -> Reason | None:
         """See resources.spark.session.Executors."""
         try:
-            own = self.cluster.pod(self.process.pod_name) if self.process.pod_name else None
+            own = self.cluster.pod(self.environment.pod_name) if self.environment.pod_name else None
             if own is None:
                 return None
             if own.disruption:
@@ -92,12 +92,12 @@ class PodExecutors:
             return None  # what interrupted us may have reached it too
 
     def _why(self, session: "SparkSession", profile: Profile) -> Reason:
-        application, patience = session.sparkContext.applicationId, self.process.executor_start_seconds
+        application, patience = session.sparkContext.applicationId, self.environment.executor_start_seconds
         try:
             pods = self.cluster.pods(f"spark-role=executor,spark-app-selector={application}")
-            if not pods and (own := self.cluster.pod(self.process.pod_name or "")):
+            if not pods and (own := self.cluster.pod(self.environment.pod_name or "")):
                 # Spark only logs why it could not make any: so ask the API server what it has against one like them.
-                self.cluster.try_pod(executor_pod(profile, own, self.process))
+                self.cluster.try_pod(executor_pod(profile, own, self.environment))
         except ClusterError as error:
             return reason_of_error(error, ROLE)
         return reason_of_pods(pods, ROLE) or _unreached(pods, self.now()) or reason_of_silence(patience, ROLE)

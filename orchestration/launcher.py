@@ -1,7 +1,9 @@
-"""Dagster's launcher for Kubernetes, with one thing added: when a run pod fails, the requester is told why, in words.
+"""Dagster's launcher for Kubernetes, with four methods of its own (docs/decisions/0009-who-says-why-a-pod-failed.md).
 
-The order is what matters. The control plane takes a run that is over and has not reported for dead, without knowing
-why. So the reason is reported before Dagster marks the run as failed: here, where Dagster learns of it.
+Spark may start with the pod, no image runs that the deployment does not name, and a silent API server is no sign of
+death. Above all: when a run pod fails, the requester is told why, in words. There the order is what matters.
+The control plane takes a run that is over and has not reported for dead, without knowing why. So the reason is reported
+before Dagster marks the run as failed: here, where Dagster learns of it.
 """
 
 from collections.abc import Collection
@@ -21,7 +23,6 @@ from kubernetes.client import ApiException, BatchV1Api, CoreV1Api
 from sqlalchemy.exc import SQLAlchemyError
 from urllib3.exceptions import HTTPError
 
-from assets.partitions import LAUNCH_TAG
 from assets.profiles import load_images, load_profiles
 from assets.running.pod_failures import (
     reason_of_absence,
@@ -32,6 +33,7 @@ from assets.running.pod_failures import (
     reason_of_refusal,
     reason_of_silence,
 )
+from contracts.intake import LAUNCH_TAG
 from contracts.messages import Profile
 from contracts.problems import LakemillError
 from contracts.reasons import Reason, ReasonCode

@@ -11,12 +11,13 @@ from typing import Any, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dagster._utils.schedules import is_valid_cron_string
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import to_jsonable_python
 
 from contracts.backfills import BackfillRequest, Selector
 from contracts.identity import SafeName, safe_id
 from contracts.messages import DEFAULT_DEADLINE_SECONDS, ResourceProfile
+from contracts.model import Strict
 from contracts.problems import LakemillError
 from contracts.tenancy import DEFAULT_TENANT
 
@@ -30,10 +31,8 @@ class SchedulesError(LakemillError):
     """The schedules file is missing or malformed."""
 
 
-class Schedule(BaseModel):
+class Schedule(Strict):
     """One table of the file: when, and the backfill that is asked for then."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     name: SafeName
     """The table's name, and the Dagster schedule's."""

@@ -45,11 +45,6 @@ class StartWatch:
                 self._thread = Thread(target=self._watch, name="start-watch", daemon=True)
                 self._thread.start()
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether there is nothing to watch."""
-        return not self._runs
-
     def look(self) -> None:
         """Look at each of them once. What a silent cluster does not tell is asked again."""
         for job, (run, told) in tuple(self._runs.items()):

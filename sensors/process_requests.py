@@ -24,9 +24,9 @@ from dagster import (
     sensor,
 )
 
-from assets.partitions import DATA_VERSIONS, ENTITIES, LAUNCH_TAG, PROCESS_TAG, partition_key
+from assets.partitions import DATA_VERSIONS, ENTITIES, PROCESS_TAG, partition_key
 from contracts.cursor import Cursor
-from contracts.intake import IntakeRequest, Launch, LogGap, LogPosition, LogRecord, RecordAnswer, Verdict
+from contracts.intake import LAUNCH_TAG, IntakeRequest, Launch, LogGap, LogPosition, LogRecord, RecordAnswer, Verdict
 from resources.faults import crash_point
 from resources.log import Polled
 from resources.settings import ComputeSettings

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from uuid import UUID
 
-from contracts.messages import RunStatus
+from contracts.views import RunStatus
 from resources.dagster.graphql import DagsterGraphQLError, DagsterRefusedError
 from resources.dagster.runs import OVER, DagsterRunsUnavailableError, RunState
 

@@ -106,7 +106,7 @@ async def create(
             raise ProblemError("invalid_idempotency_key", "the header and the body name two keys")
         asked = asked.model_copy(update={"idempotency_key": key})
     if query.dry_run:
-        return _json(await backfills.preview(ports.db, ports.settings, caller.rules, asked))
+        return _json(await backfills.preview(ports.db, ports.settings, caller.tenant, asked))
     made, is_repeated = await backfills.create(ports.db, ports.settings, caller, asked)
     return _json(made, 200 if is_repeated else 201)
 
@@ -114,13 +114,13 @@ async def create(
 @router.get("", response_model=BackfillPage, responses=responses(*TENANT_REFUSALS))
 async def list_backfills(caller: Reader, query: Annotated[ListQuery, Query()], ports: Ports) -> Response:
     """List backfills, newest first."""
-    return _json(await backfills.page(ports.db, caller.tenant, limit=query.limit, before=query.cursor))
+    return _json(await backfills.page(ports.db, caller.tenant_id, limit=query.limit, before=query.cursor))
 
 
 @router.get("/{backfill_id}", response_model=BackfillView, responses=responses(*_REFUSALS))
 async def get_backfill(caller: Reader, backfill_id: BackfillId, _: NoQuery, ports: Ports) -> Response:
     """Show how far it is, and in which states its processes are."""
-    return _json(await backfills.get(ports.db, caller.tenant, backfill_id))
+    return _json(await backfills.get(ports.db, caller.tenant_id, backfill_id))
 
 
 @router.post("/{backfill_id}:pause", response_model=BackfillView, responses=responses(*_REFUSALS, "backfill_over"))

@@ -76,4 +76,4 @@ def _submission(caller: Caller, value: Any) -> Submission | ProblemError:
         item = BatchItem.model_validate(value)
     except ValidationError as error:
         return ProblemError("validation_failed", "a field breaks its rule", errors=validation_errors(error))
-    return Submission(caller.rules, item.request(), caller.actor, item.idempotency_key)
+    return Submission(caller.tenant, item.request(), caller.actor, item.idempotency_key)

@@ -134,11 +134,11 @@ async def submit(
 ) -> Response:
     """Ask for one action at one coordinate. 202 means: it will end in exactly one terminal state."""
     if query.dry_run:
-        return _json(await preview(ports.db, ports.inputs, ports.settings, caller.rules, submitted))
+        return _json(await preview(ports.db, ports.inputs, ports.settings, caller.tenant, submitted))
     do = accept_or_join if query.on_conflict == "use_existing" else accept
-    answer = await do(ports.db, ports.inputs, ports.settings, Submission(caller.rules, submitted, caller.actor, key))
+    answer = await do(ports.db, ports.inputs, ports.settings, Submission(caller.tenant, submitted, caller.actor, key))
     if isinstance(answer, Joined):
-        return _json(await processes.get(ports.db, ports.runs, ports.settings, caller.tenant, answer.process_id))
+        return _json(await processes.get(ports.db, ports.runs, ports.settings, caller.tenant_id, answer.process_id))
     return accepted(answer)
 
 
@@ -150,7 +150,7 @@ async def submit(
 async def list_processes(caller: Reader, query: Annotated[ListQuery, Query()], ports: Ports) -> Response:
     """List processes, newest first."""
     filters: dict[str, Any] = query.model_dump(include={"entity_id", "data_version", "action", "state", "backfill_id"})
-    page = await processes.page(ports.db, caller.tenant, filters, limit=query.limit, cursor=query.cursor)
+    page = await processes.page(ports.db, caller.tenant_id, filters, limit=query.limit, cursor=query.cursor)
     return _json(page)
 
 
@@ -161,7 +161,7 @@ async def list_processes(caller: Reader, query: Annotated[ListQuery, Query()], p
 )
 async def get_process(caller: Reader, process_id: ProcessId, _: NoQuery, ports: Ports) -> Response:
     """Show one process: state, timeline, run, snapshot, callback."""
-    return _json(await processes.get(ports.db, ports.runs, ports.settings, caller.tenant, process_id))
+    return _json(await processes.get(ports.db, ports.runs, ports.settings, caller.tenant_id, process_id))
 
 
 @router.post(
@@ -175,7 +175,7 @@ async def cancel(caller: Submitter, process_id: ProcessId, _: NoQuery, ports: Po
     Where a commit may still be under way the state changes a little later; `blocked_by` says so.
     """
     await requests.cancel(ports.db, ports.lake, ports.settings, caller, process_id)
-    return _json(await processes.get(ports.db, ports.runs, ports.settings, caller.tenant, process_id))
+    return _json(await processes.get(ports.db, ports.runs, ports.settings, caller.tenant_id, process_id))
 
 
 @router.post(

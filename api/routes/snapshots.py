@@ -47,7 +47,7 @@ class ListQuery(BaseModel):
 async def list_snapshots(caller: Reader, query: Annotated[ListQuery, Query()], ports: Ports) -> Response:
     """List the snapshots at your entities and at those that are shared with you."""
     filters: dict[str, Any] = query.model_dump(include={"entity_id", "data_version", "dataset"})
-    return _json(await snapshot_views.page(ports.db, caller.tenant, filters, limit=query.limit, cursor=query.cursor))
+    return _json(await snapshot_views.page(ports.db, caller.tenant_id, filters, limit=query.limit, cursor=query.cursor))
 
 
 @router.get(
@@ -63,7 +63,7 @@ async def get_snapshot(
         place = Coordinate(entity_id, data_version, dataset)
     except ValueError:
         raise ProblemError("not_found", "there is no such snapshot") from None
-    return _json(await snapshot_views.get(ports.db, caller.tenant, place))
+    return _json(await snapshot_views.get(ports.db, caller.tenant_id, place))
 
 
 @router.post(
@@ -85,8 +85,8 @@ async def register_snapshot(
     The answer is a process, as if it had been asked for by the action's name.
     """
     async with ports.db.reading() as conn:
-        action = await registering(conn, caller.tenant, registration.dataset, key)
-    submission = Submission(caller.rules, registration.request(action), caller.actor, key)
+        action = await registering(conn, caller.tenant_id, registration.dataset, key)
+    submission = Submission(caller.tenant, registration.request(action), caller.actor, key)
     return accepted(await accept(ports.db, ports.inputs, ports.settings, submission))
 
 

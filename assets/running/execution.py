@@ -8,12 +8,13 @@ from dagster import AssetCheckResult, AssetExecutionContext, DataVersion, Failur
 from assets.checks import identifiers
 from assets.declaration import Action
 from assets.errors import CheckFailedError
-from assets.partitions import LAUNCH_TAG, add_keys, coordinates
+from assets.partitions import add_keys, coordinates
 from assets.profiles import load_profiles
 from assets.reading.sources import Sources
 from assets.running.runner import run_member, run_operator
 from assets.running.task import Published, Tools
 from contracts.commit import CheckResult
+from contracts.intake import LAUNCH_TAG
 from resources.control_plane import AttemptSupersededError
 from resources.lake.store import S3Lake
 from resources.settings import ComputeSettings

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from assets.errors import AlreadyPublishedError, CommitRefusedError, RetiredError
-from assets.snapshots.reader import Snapshot, find_snapshot, refuse_retired
+from assets.snapshots.reader import Snapshot, find_snapshot
 from assets.tables.schema import Schema
 from contracts.commit import Commit, digest
 from contracts.identity import Coordinate
-from contracts.storage import CorruptSnapshotError, commit_key
+from contracts.storage import CorruptSnapshotError, commit_key, success_key, tombstone_key
 from resources.control_plane import ControlPlaneRefusedError, PermitHeldError, VersionRetiredError
 from resources.faults import crash_point
 from resources.lake.store import Lake, LakeUnavailableError, PresignedPut, PutOutcome
@@ -90,6 +90,20 @@ class Publisher:
         if found is not None and not _same_origin(found.commit, commit):
             raise AlreadyPublishedError(f"{commit.coordinate} was published meanwhile: see {found.url}")
         return found
+
+
+def refuse_retired(lake: Lake, coordinate: Coordinate) -> None:
+    """Return unless ``coordinate`` has a tombstone, whatever is in it. Raises RetiredError and the lake's errors."""
+    key = tombstone_key(coordinate)
+    if lake.get(key) is not None:
+        raise RetiredError(f"{coordinate} was retired, for ever: see {lake.url(key)}")
+
+
+def refuse_collected(lake: Lake, coordinate: Coordinate, token: str) -> None:
+    """Return unless gc has begun to remove this execution's files. Raises CommitRefusedError and the lake's errors."""
+    key = success_key(coordinate, token)
+    if lake.get(key) is None:
+        raise CommitRefusedError(f"{lake.url(key)} is gone: this run slept for so long that its files were collected")
 
 
 def _same_origin(found: Commit, ours: Commit) -> bool:

@@ -18,24 +18,22 @@ from assets.reading.inputs import Input, input_bytes, input_used, resolve_inputs
 from assets.running.audit import Written, measure, scan_of
 from assets.running.committer import data_files, finished_files, refuse_occupied
 from assets.running.failures import reason_for
-from assets.running.publication import Publisher
-from assets.running.task import Published, Sessions, Task, Tools
+from assets.running.publication import Publisher, refuse_collected, refuse_retired
+from assets.running.task import Published, Task, Tools
 from assets.running.transform import parse_params, transform
-from assets.snapshots.reader import Snapshot, find_snapshot, read_files, refuse_collected, refuse_retired
+from assets.snapshots.reader import Snapshot, find_snapshot, read_files
 from contracts.commit import Commit, Provenance
 from contracts.identity import Coordinate, new_token
 from contracts.messages import Profile
 from contracts.reasons import Reason, ReasonCode
 from contracts.reports import MAX_RUN_SECONDS, Event, Member, Report
 from contracts.sources import SourceParams
-from contracts.storage import CorruptSnapshotError, token_prefix
+from contracts.storage import CorruptSnapshotError, Stage, token_prefix
 from resources.control_plane import AttemptSupersededError, ControlPlaneError
 from resources.faults import crash_point
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-
-__all__ = ["Published", "Sessions", "Task", "Tools", "run_member", "run_operator"]
 
 _log = structlog.get_logger()
 _BEGAN_BEFORE_SECONDS = 60  # Dagster's limit counts from before our first stage
@@ -81,7 +79,7 @@ class _Run:
 
     def execute(self) -> Published:
         try:
-            self._reach("run_started")
+            self._reach(Stage.RUN_STARTED)
             self._tell(Event.STARTED)
             return self._earlier() or self._compute()
         except AttemptSupersededError:
@@ -103,7 +101,7 @@ class _Run:
 
     def _time_over(self) -> Reason | None:
         """Return why this process is being ended when it has worked for as long as a run may."""
-        if self._now() - self._stages["run_started"] < timedelta(seconds=MAX_RUN_SECONDS - _BEGAN_BEFORE_SECONDS):
+        if self._now() - self._stages[Stage.RUN_STARTED] < timedelta(seconds=MAX_RUN_SECONDS - _BEGAN_BEFORE_SECONDS):
             return None
         told = f"the run was still at work when its time, {MAX_RUN_SECONDS} s, was over"
         return Reason(code=ReasonCode.RUN_TIMED_OUT, message=f"{told}; ask for a larger resource_profile")
@@ -137,12 +135,12 @@ class _Run:
             delivery=lambda place: tools.sources.find(source, place, task.tenant),
             unpacked_bytes=tools.landing_unpacked_bytes,
         )
-        self._reach("inputs_resolved")
+        self._reach(Stage.INPUTS_RESOLVED)
         spark = tools.sessions.open(task.profile)
-        self._reach("spark_ready")
+        self._reach(Stage.SPARK_READY)
         with tools.sessions.executors() as are_apart:
             if are_apart:
-                self._reach("executors_ready")
+                self._reach(Stage.EXECUTORS_READY)
             with bad_rows_counted(spark, inputs.values()):
                 self._write(spark, inputs, params)
                 # It may be the first to read a row: an action need not read all.
@@ -158,7 +156,7 @@ class _Run:
         frame.write.mode("errorifexists").parquet(self._tools.lake.spark_url(self._folder))
         self._in_action = False
         crash_point("J5")
-        self._reach("written")
+        self._reach(Stage.WRITTEN)
 
     def _audit(self, spark: "SparkSession", inputs: Mapping[str, Input], params: BaseModel) -> Commit:
         task, lake, schema = self._task, self._tools.lake, self._task.action.schema
@@ -167,7 +165,7 @@ class _Run:
         urls = [lake.spark_url(footer.key) for footer in footers]
         written = Written(schema, footers, scan_of(lambda: read_files(spark, schema, urls)))
         checks = measure(task.action.checks, written, lambda name: inputs[name].rows(spark))
-        self._reach("audited")
+        self._reach(Stage.AUDITED)
         provenance = Provenance(
             token=self._token,
             run_id=task.run_id,
@@ -196,7 +194,7 @@ class _Run:
             self._tell(Event.SUCCEEDED if self._task.process_id else Event.PUBLISHED)
         except ControlPlaneError as error:
             # The commit is the truth; the control plane finds it without us.
-            _log.warning("published_but_not_reported", coordinate=str(self._task.coordinate), error=str(error))
+            _log.warning("run.unreported", coordinate=str(self._task.coordinate), error=str(error))
         return Published(snapshot.commit, snapshot.digest, snapshot.url, dict(self._stages))
 
     def _tell_failure(self, reason: Reason, error: BaseException) -> None:
@@ -236,8 +234,8 @@ class _Run:
     def _resources(self) -> dict[str, Any]:
         return {"granted": self._task.profile.model_dump(), **self._tools.sessions.usage()}
 
-    def _reach(self, stage: str) -> None:
-        self._stages[stage] = self._now()
+    def _reach(self, stage: Stage) -> None:
+        self._stages[stage.value] = self._now()
 
     def _now(self) -> datetime:
         return self._tools.clock()

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from assets.errors import CommitRefusedError, RetiredError
 from assets.tables.schema import Schema
 from contracts.commit import Commit, DataFile, digest
 from contracts.identity import Coordinate
@@ -18,7 +17,6 @@ from contracts.storage import (
     RetiredSnapshotError,
     commit_key,
     dataset_prefix,
-    success_key,
     token_prefix,
     tombstone_key,
 )
@@ -125,20 +123,6 @@ def find_snapshot(lake: Lake, coordinate: Coordinate) -> Snapshot | None:
         if unknown := file.columns - set(schema.names):
             raise CorruptSnapshotError(f"{coordinate}: the commit has statistics of {min(unknown)!r}, no column")
     return Snapshot(lake, commit, digest(data), schema)
-
-
-def refuse_retired(lake: Lake, coordinate: Coordinate) -> None:
-    """Return unless ``coordinate`` has a tombstone, whatever is in it. Raises RetiredError and the lake's errors."""
-    key = tombstone_key(coordinate)
-    if lake.get(key) is not None:
-        raise RetiredError(f"{coordinate} was retired, for ever: see {lake.url(key)}")
-
-
-def refuse_collected(lake: Lake, coordinate: Coordinate, token: str) -> None:
-    """Return unless gc has begun to remove this execution's files. Raises CommitRefusedError and the lake's errors."""
-    key = success_key(coordinate, token)
-    if lake.get(key) is None:
-        raise CommitRefusedError(f"{lake.url(key)} is gone: this run slept for so long that its files were collected")
 
 
 def open_snapshot(lake: Lake, coordinate: Coordinate) -> Snapshot:

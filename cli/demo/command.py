@@ -16,8 +16,7 @@ from cli.demo.receiver import CallbackReceiver
 from cli.demo.summary import print_rows, print_snapshots, print_stages, read_by_foreigner
 from contracts.states import State
 from contracts.tenancy import DEFAULT_TENANT, Scope
-from control.callbacks import webhook_secrets
-from control.tenancy import keys
+from control.tenancy import keys, webhook_secrets
 from resources.database import Database
 from resources.lake.store import S3Lake
 from resources.settings import ControlSettings

@@ -95,7 +95,7 @@ def _sighting(site: Site) -> "Sighting":
 
 def _our_secret(site: Site) -> str:
     database_url = site.control.database_url
-    from control.callbacks import webhook_secrets
+    from control.tenancy import webhook_secrets
     from resources.database import Database
 
     async def read() -> str:

@@ -17,7 +17,7 @@ from contracts.views import Accepted
 from control.accepting.conflicts import has_room, refuse_active, refuse_backlog, refuse_published
 from control.accepting.existing import join
 from control.accepting.inputs import InputCheck
-from control.accepting.planning import Plan, plan_alone
+from control.accepting.planning import Plan, plan_of
 from control.accepting.rows import write, write_alone
 from control.accepting.submission import Submission
 from control.statements import insert_if_free
@@ -55,8 +55,8 @@ async def accept(db: Database, inputs: InputCheck, settings: ControlSettings, su
     """Make a process, or return the first answer to the same Idempotency-Key.
 
     Raises ProblemError: idempotency_key_reused, unknown_action, action_changed, recovering, validation_failed,
-    callback_forbidden, missing_input, not_found, backlog_full, process_active, version_already_published,
-    version_retired. Nothing is stored then.
+    callback_forbidden, source_forbidden, missing_input, not_found, backlog_full, process_active,
+    version_already_published, version_retired. Nothing is stored then.
     """
     plan = await planned(db, inputs, settings, submission)
     return plan if isinstance(plan, Answer) else await _store(db, plan, submission)
@@ -90,7 +90,7 @@ async def accept_or_join(
 async def planned(db: Database, inputs: InputCheck, settings: ControlSettings, submission: Submission) -> Plan | Answer:
     """Return what may be stored, or the first answer to the same Idempotency-Key. Raises ProblemError."""
     try:
-        return await plan_alone(db, inputs, settings, submission.tenant, submission.request)
+        return await plan_of(db, inputs, settings, submission.tenant, submission.request)
     except ProblemError:
         # The first answer stands, whatever has become of the action and its inputs since.
         async with db.reading() as conn:

@@ -17,6 +17,7 @@ from sqlalchemy import Select, bindparam, select, union
 from contracts.messages import Profile
 from contracts.reasons import ReasonCode
 from contracts.states import State
+from contracts.storage import Stage
 from control.rules.sizing import Past, size_of
 from control.tables import AGAIN_SQL, SUCCEEDED_SQL, process_events, processes
 from resources.database import Database
@@ -80,8 +81,8 @@ def past_of(detail: Mapping[str, Any]) -> Past | None:
     used, stages = detail.get("resources", {}), detail.get("stages", {})
     try:
         granted = Profile.model_validate(used["granted"])
-        began = stages.get("executors_ready") or stages["spark_ready"]
-        seconds = (datetime.fromisoformat(stages["audited"]) - datetime.fromisoformat(began)).total_seconds()
+        began = stages.get(Stage.EXECUTORS_READY) or stages[Stage.SPARK_READY]
+        seconds = (datetime.fromisoformat(stages[Stage.AUDITED]) - datetime.fromisoformat(began)).total_seconds()
         executors = min(int(used.get("executors", 0)), granted.executor_instances)  # dead ones are counted too
         heap = executors * used["executor_peak_heap_bytes"] if executors else used["driver_peak_heap_bytes"]
         # An executor that ended before its first heartbeat has told no heap.

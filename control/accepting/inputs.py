@@ -18,7 +18,7 @@ from contracts.storage import CorruptSnapshotError
 from contracts.tenancy import Tenant
 from control.accepting.history import History
 from control.rules.sizing import Evidence
-from control.snapshots import CommitReader, Published, known, read_commit, record
+from control.snapshots import CommitReader, FoundCommit, known, read_commit, record
 from control.tenancy.ownership import missing_input
 from control.together import together
 from resources.database import Database
@@ -92,7 +92,7 @@ class InputCheck:
                     await record(conn, snapshot)
         return sizes
 
-    async def _ask(self, name: str, place: Coordinate) -> Published | None:
+    async def _ask(self, name: str, place: Coordinate) -> FoundCommit | None:
         """Return the snapshot, or None when nobody can tell; raises ProblemError when there is none."""
         try:
             async with self._slots:

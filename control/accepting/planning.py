@@ -143,10 +143,10 @@ async def make_plan(
     )
 
 
-async def plan_alone(
+async def plan_of(
     db: Database, inputs: InputCheck, settings: ControlSettings, tenant: Tenant, request: ProcessRequest
 ) -> Plan:
-    """Return the plan of a request that has no Idempotency-Key. Raises what ``look_up`` and ``make_plan`` raise."""
+    """Return the plan of a request. Raises what ``look_up`` and ``make_plan`` raise."""
     async with db.reading() as conn:
         found = await look_up(conn, tenant, request)
     return await make_plan(inputs, settings, tenant, request, found)

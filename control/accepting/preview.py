@@ -7,7 +7,7 @@ from contracts.tenancy import Tenant
 from contracts.views import Preview, ResolvedInput
 from control.accepting.conflicts import refuse_active, refuse_backlog, refuse_published
 from control.accepting.inputs import InputCheck
-from control.accepting.planning import plan_alone
+from control.accepting.planning import plan_of
 from resources.database import Database
 from resources.settings import ControlSettings
 
@@ -16,7 +16,7 @@ async def preview(
     db: Database, inputs: InputCheck, settings: ControlSettings, tenant: Tenant, request: ProcessRequest
 ) -> Preview:
     """Return what ``accept`` would make of ``request``; nothing is stored. Raises ProblemError like ``accept``."""
-    plan = await plan_alone(db, inputs, settings, tenant, request)
+    plan = await plan_of(db, inputs, settings, tenant, request)
     async with db.reading() as conn:
         await refuse_backlog(conn, tenant)
         await refuse_active(conn, plan)

@@ -78,28 +78,28 @@ async def create(
     Raises ProblemError: unknown_action, recovering, validation_failed, callback_forbidden, source_forbidden,
     idempotency_key_reused.
     """
-    backfill_id = _id_of(caller.rules, request)
+    backfill_id = _id_of(caller.tenant, request)
     async with db.transaction() as conn:
         # What is there already is answered whatever became of its action since.
         is_new = not await _is_there(conn, backfill_id) and await _make(conn, settings, caller, backfill_id, request)
-        found = await _own(conn, caller.tenant, backfill_id)
+        found = await _own(conn, caller.tenant_id, backfill_id)
         if found["request_hash"] != request.request_hash():
             raise ProblemError("idempotency_key_reused", "this key has made a backfill of another request")
         return await view(conn, found), not is_new
 
 
-async def get(db: Database, tenant: str, backfill_id: UUID) -> BackfillView:
+async def get(db: Database, tenant_id: str, backfill_id: UUID) -> BackfillView:
     """Return how a backfill stands. Raises ProblemError (not_found)."""
     async with db.reading() as conn:
-        return await view(conn, await _own(conn, tenant, backfill_id))
+        return await view(conn, await _own(conn, tenant_id, backfill_id))
 
 
-async def page(db: Database, tenant: str, *, limit: int, before: UUID | None = None) -> BackfillPage:
+async def page(db: Database, tenant_id: str, *, limit: int, before: UUID | None = None) -> BackfillPage:
     """Return the newest ``limit`` backfills of a tenant, after the one ``before``.
 
     Raises ProblemError (validation_failed) where the tenant has none of that id.
     """
-    mine = backfills.c.tenant_id == tenant
+    mine = backfills.c.tenant_id == tenant_id
     query = select(backfills).where(mine)
     async with db.reading() as conn:
         if before is not None:
@@ -121,7 +121,7 @@ async def steer(db: Database, caller: Caller, backfill_id: UUID, to: BackfillSta
     Raises ProblemError: not_found, backfill_over.
     """
     async with db.transaction() as conn:
-        row = await _own(conn, caller.tenant, backfill_id, is_locked=True)
+        row = await _own(conn, caller.tenant_id, backfill_id, is_locked=True)
         state = BackfillState(row["state"])
         if state != to and not (to is BackfillState.CANCELLING and state is BackfillState.CANCELLED):
             verb, kind = _STEERED[to]
@@ -131,7 +131,7 @@ async def steer(db: Database, caller: Caller, backfill_id: UUID, to: BackfillSta
             change = update(backfills).where(backfills.c.id == backfill_id)
             await conn.execute(change.values(state=to.value, updated_at=func.now()))
             await _tell(conn, caller, kind, backfill_id)
-        return await view(conn, await _own(conn, caller.tenant, backfill_id))
+        return await view(conn, await _own(conn, caller.tenant_id, backfill_id))
 
 
 async def _is_over(conn: AsyncConnection, row: RowMapping) -> bool:
@@ -142,7 +142,7 @@ async def _is_over(conn: AsyncConnection, row: RowMapping) -> bool:
 
 
 async def _tell(conn: AsyncConnection, caller: Caller, kind: str, backfill_id: UUID) -> None:
-    await note_admin(conn, caller.actor, kind, caller.tenant, {"backfill_id": str(backfill_id)})
+    await note_admin(conn, caller.actor, kind, caller.tenant_id, {"backfill_id": str(backfill_id)})
 
 
 def _id_of(tenant: Tenant, request: BackfillRequest) -> UUID:
@@ -159,7 +159,7 @@ async def _make(
     conn: AsyncConnection, settings: ControlSettings, caller: Caller, backfill_id: UUID, request: BackfillRequest
 ) -> bool:
     """Write the backfill with its entities; returns whether nobody else did so meanwhile."""
-    tenant = caller.rules
+    tenant = caller.tenant
     action = await _action(conn, settings, tenant, request)
     row = upsert(backfills).values(
         id=backfill_id,
@@ -229,8 +229,8 @@ async def _choose(conn: AsyncConnection, backfill_id: UUID, chosen: Select[Any])
     await conn.execute(update(backfills).where(backfills.c.id == backfill_id).values(entities=count))
 
 
-async def _own(conn: AsyncConnection, tenant: str, backfill_id: UUID, *, is_locked: bool = False) -> RowMapping:
-    query = select(backfills).where(backfills.c.id == backfill_id, backfills.c.tenant_id == tenant)
+async def _own(conn: AsyncConnection, tenant_id: str, backfill_id: UUID, *, is_locked: bool = False) -> RowMapping:
+    query = select(backfills).where(backfills.c.id == backfill_id, backfills.c.tenant_id == tenant_id)
     if is_locked:
         query = query.with_for_update()
     row = (await conn.execute(query)).mappings().one_or_none()

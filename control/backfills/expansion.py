@@ -21,7 +21,7 @@ from contracts.states import State
 from contracts.tenancy import Tenant
 from control.accepting.accept import store
 from control.accepting.inputs import InputCheck
-from control.accepting.planning import Plan, plan_alone
+from control.accepting.planning import Plan, plan_of
 from control.accepting.submission import Submission
 from control.backfills.counts import is_active
 from control.backfills.tables import backfill_entities, backfills
@@ -104,7 +104,7 @@ class Expander:
         try:
             asked = BackfillRequest.model_validate({**row["request"], "select": {"entities": [entity_id]}})
             request = asked.process_at(entity_id)
-            plan = await plan_alone(self.db, self.inputs, self.settings, tenant, request)
+            plan = await plan_of(self.db, self.inputs, self.settings, tenant, request)
         except ProblemError as refusal:
             return _Planned(entity_id, None, None, refusal)
         except ValidationError as error:

@@ -17,10 +17,10 @@ from resources.database import Database
 KINDS = ("callback_delivered", "callback_failed", "callback_exhausted")
 
 
-async def callbacks_of(db: Database, tenant: str, process_id: UUID) -> Callbacks:
+async def callbacks_of(db: Database, tenant_id: str, process_id: UUID) -> Callbacks:
     """Return the callbacks of a process, none before it has ended. Raises ProblemError (not_found)."""
     async with db.reading() as conn:
-        await own_process(conn, tenant, process_id)
+        await own_process(conn, tenant_id, process_id)
         of_process = deliveries.c.process_id == process_id
         sent = (await conn.execute(select(deliveries).where(of_process).order_by(deliveries.c.created_at))).mappings()
         query = select(process_events).where(
@@ -37,7 +37,7 @@ async def redeliver(db: Database, caller: Caller, process_id: UUID) -> None:
     no_callback.
     """
     async with db.transaction() as conn:
-        row = await own_process(conn, caller.tenant, process_id)
+        row = await own_process(conn, caller.tenant_id, process_id)
         await lock(conn, process_id)  # first, as everybody does
         again = update(deliveries).where(deliveries.c.process_id == process_id)
         values = {"state": DeliveryState.PENDING.value, "tries": 0, "next_try_at": func.now(), "delivered_at": None}

@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from control.callbacks.schedule import TIME_LEFT, DeliveryState, Verdict
+from control.callbacks.schedule import TIME_LEFT, CallbackVerdict, DeliveryState
 from control.tables import deliveries, process_events, processes, tenants
 from control.transitions import lock_all
 from resources.callbacks.sender import Outcome
@@ -79,7 +79,7 @@ class Tried:
 
     claimed: Claimed
     outcome: Outcome
-    verdict: Verdict
+    verdict: CallbackVerdict
 
 
 @dataclass(frozen=True, slots=True)

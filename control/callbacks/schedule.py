@@ -36,20 +36,20 @@ class DeliveryState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class CallbackVerdict:
     """What follows from one try. ``delay`` is set iff the state stays PENDING."""
 
     state: DeliveryState
     delay: timedelta | None = None
 
 
-def judge(tries: int, outcome: Outcome, chance: float) -> Verdict:
+def judge(tries: int, outcome: Outcome, chance: float) -> CallbackVerdict:
     """Say what follows the ``tries``-th try (1, 2, …). ``chance`` in [0, 1) spreads the next one by ±10 %."""
     if outcome.is_delivered:
-        return Verdict(DeliveryState.DELIVERED)
+        return CallbackVerdict(DeliveryState.DELIVERED)
     # 410: the receiver says that nobody will ever listen there again.
     if outcome.status == 410 or tries >= MAX_TRIES:
-        return Verdict(DeliveryState.EXHAUSTED)
+        return CallbackVerdict(DeliveryState.EXHAUSTED)
     planned = timedelta(seconds=DELAYS_SECONDS[tries - 1] * (1 + JITTER * (2 * chance - 1)))
     asked = min(timedelta(seconds=outcome.retry_after or 0), LONGEST_WAIT)
-    return Verdict(DeliveryState.PENDING, max(planned, asked))
+    return CallbackVerdict(DeliveryState.PENDING, max(planned, asked))

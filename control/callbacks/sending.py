@@ -17,13 +17,12 @@ from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
 from control.callbacks.breaker import Breakers
 from control.callbacks.rows import Claimed, Room, Tried, claim, claim_worn_out, mark
-from control.callbacks.schedule import MAX_TRIES, DeliveryState, Verdict, judge
-from control.callbacks.webhook_secrets import active
+from control.callbacks.schedule import MAX_TRIES, CallbackVerdict, DeliveryState, judge
+from control.tenancy.webhook_secrets import active
 from resources.callbacks.resolver import CAPACITY
 from resources.callbacks.sender import Outcome, SendError
 from resources.database import Database
 from resources.faults import crash_point
-from resources.settings import ControlSettings
 
 PER_HOST = 16
 _GATHER_SECONDS = 0.02
@@ -37,17 +36,6 @@ class Sender(Protocol):
     async def send(self, url: str, body: bytes, headers: dict[str, str]) -> Outcome:
         """Return what became of it. Never raises for what the receiver does."""
         ...
-
-
-async def deliver_due(db: Database, sender: Sender, settings: ControlSettings) -> int:
-    """Send everything that is due, and what becomes due meanwhile; returns the number of tries."""
-    courier = Courier(db, sender, wait_seconds=settings.callback_interval)
-    tries = 0
-    while True:
-        started = await courier.step()
-        tries += started
-        if not started and not courier.under_way:
-            return tries
 
 
 class Courier:
@@ -73,11 +61,6 @@ class Courier:
         self._breakers = Breakers(clock)
         self._tasks: dict[asyncio.Task[Outcome], Claimed] = {}
         self._unmarked: list[Tried] = []
-
-    @property
-    def under_way(self) -> int:
-        """How many sends have not ended."""
-        return len(self._tasks)
 
     async def step(self) -> int:
         """Wait a moment for sends to end, note what became of them, begin what is due and fits; returns how many.
@@ -124,7 +107,7 @@ class Courier:
 
     async def _give_up(self, host: str, outcome: Outcome) -> None:
         """End what has waited for a dead host for longer than its tries would have taken."""
-        given_up = Verdict(DeliveryState.EXHAUSTED)
+        given_up = CallbackVerdict(DeliveryState.EXHAUSTED)
         while True:
             async with self._db.transaction() as conn:
                 worn_out = await claim_worn_out(conn, host)
@@ -155,7 +138,9 @@ class Courier:
         worn_out = [each for each in claimed if each.tries > MAX_TRIES]
         if worn_out:
             async with self._db.transaction() as conn:
-                await mark(conn, [Tried(each, _NEVER_ENDED, Verdict(DeliveryState.EXHAUSTED)) for each in worn_out])
+                await mark(
+                    conn, [Tried(each, _NEVER_ENDED, CallbackVerdict(DeliveryState.EXHAUSTED)) for each in worn_out]
+                )
         return [each for each in claimed if each.tries <= MAX_TRIES]
 
     async def _send(self, claimed: Claimed) -> Outcome:

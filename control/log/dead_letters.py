@@ -3,7 +3,6 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
 import structlog
 from pydantic import ValidationError
@@ -17,28 +16,11 @@ from contracts.messages import CONTRACT_VERSION, ReleaseRecord
 from contracts.problems import LakemillError
 from contracts.strict_json import MalformedJsonError, loads
 from control.log.tables import dead_letters
+from control.rules.dead import DeadCode, DeadRecordError
 
 log = structlog.get_logger(__name__)
 
 _PLACE = (dead_letters.c.topic_id, dead_letters.c.log_partition, dead_letters.c.log_offset)
-
-
-class DeadCode(StrEnum):
-    """Why a record is dead. One of a direct topic may also bear the code of the problem for which it was refused."""
-
-    UNEXPECTED_TOPIC = "unexpected_topic"
-    """Neither the relay's topic nor a direct one."""
-    OVERSIZED = "oversized"
-    """It was too large to carry: what is kept of it is not all of it."""
-    TOMBSTONE = "tombstone"
-    POISON = "poison"
-    """Not acceptable JSON."""
-    WRONG_VERSION = "wrong_version"
-    INVALID_RECORD = "invalid_record"
-    """JSON, but not a release record."""
-    UNKNOWN_PROCESS = "unknown_process"
-    HASH_MISMATCH = "hash_mismatch"
-    """Forged, or damaged on its way."""
 
 
 class UnknownLetterError(LakemillError):
@@ -61,16 +43,6 @@ class Wanted:
         found += [letters.topic == self.topic] if self.topic is not None else []
         found += [letters.created_at >= self.since] if self.since is not None else []
         return found if self.with_redriven else [*found, letters.redriven_at.is_(None)]
-
-
-class DeadRecordError(LakemillError):
-    """This record can never be processed; look at its dead letter."""
-
-    def __init__(self, code: str, message: str) -> None:
-        # Field names come from the record: whatever they hold must be storable and harmless to read.
-        self.message = message[:1000].encode("unicode_escape").decode("ascii")
-        self.code = str(code)
-        super().__init__(f"{code}: {self.message}")
 
 
 def unstorable(error: DataError) -> DeadRecordError:

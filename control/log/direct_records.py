@@ -27,7 +27,8 @@ from control.accepting.accept import Answer, accept
 from control.accepting.inputs import InputCheck
 from control.accepting.submission import Submission
 from control.actions import may_return
-from control.log.dead_letters import DeadRecordError, buried, bury, unstorable, whole_value
+from control.log.dead_letters import buried, bury, unstorable, whole_value
+from control.rules.dead import DeadRecordError
 from control.tenancy.keys import UnknownTenantError
 from control.tenancy.tenants import get as get_tenant
 from control.tenancy.tenants import listing as list_tenants

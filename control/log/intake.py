@@ -21,9 +21,10 @@ from contracts.states import State
 from contracts.views import GrantedProfile
 from control.accepting.inputs import InputCheck
 from control.actions import published
-from control.log.dead_letters import DeadCode, DeadRecordError, bury, read_record, unstorable
+from control.log.dead_letters import bury, read_record, unstorable
 from control.log.direct_records import AGAIN_SECONDS, DirectRecords
 from control.log.position import note_cursor, note_gaps
+from control.rules.dead import DeadCode, DeadRecordError
 from control.rules.launching import is_replaced, judge, known
 from control.rules.reconciling import resend_delay
 from control.schema import Row

@@ -14,9 +14,10 @@ from contracts.problems import LakemillError, ProblemError
 from contracts.states import State
 from control.accepting.accept import Answer, planned, store
 from control.accepting.inputs import InputCheck
-from control.log.dead_letters import DeadCode, DeadRecordError, get, is_at, kept_record, read_record, unstorable
+from control.log.dead_letters import get, is_at, kept_record, read_record, unstorable
 from control.log.direct_records import DirectRecords, NotNowError, as_dead, submission_of
 from control.log.tables import dead_letters
+from control.rules.dead import DeadCode, DeadRecordError
 from control.rules.launching import known, why_not_wanted
 from control.tenancy.admin_log import note_admin
 from control.transitions import lock, send_again
@@ -99,9 +100,9 @@ class Redriver:
         was = " already" if answer.is_repeated else ""
         return f"process {answer.body['process_id']} is accepted{was}"
 
-    async def _mark(self, conn: AsyncConnection, record: LogRecord, tenant: str, detail: Mapping[str, Any]) -> None:
+    async def _mark(self, conn: AsyncConnection, record: LogRecord, tenant_id: str, detail: Mapping[str, Any]) -> None:
         change = update(dead_letters).where(is_at(record.position), dead_letters.c.redriven_at.is_(None))
         if not (await conn.execute(change.values(redriven_at=func.now()))).rowcount:
             raise _RefusedError("somebody else has redriven it just now")
         place = {"place": str(record.position), "topic": record.topic}
-        await note_admin(conn, self.actor, "dead_letter_redriven", tenant, {**place, **detail})
+        await note_admin(conn, self.actor, "dead_letter_redriven", tenant_id, {**place, **detail})

@@ -12,8 +12,8 @@ from uuid import UUID
 import structlog
 from sqlalchemy import RowMapping, Select, exists, select
 
-from contracts.messages import RunStatus
 from contracts.states import State
+from contracts.views import RunStatus
 from control.loops import STEP_SECONDS
 from control.tables import launches, process_events, processes
 from control.transitions import note

@@ -17,8 +17,8 @@ import structlog
 from sqlalchemy import RowMapping, Select, and_, func, literal, select, true, tuple_, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from contracts.messages import RunStatus
 from contracts.states import State
+from contracts.views import RunStatus
 from control.log.tables import cursors
 from control.outcomes import end_attempt, end_process, finish_pending, settle_by_commit
 from control.rules.reconciling import (

@@ -13,8 +13,8 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Select, func, select
 
-from contracts.messages import RunStatus
 from contracts.states import ACTIVE, State
+from contracts.views import RunStatus
 from control.loops import STEP_SECONDS
 from control.tables import launches, processes
 from resources.dagster.graphql import DagsterGraphQLError, DagsterRefusedError
@@ -30,7 +30,7 @@ _ENDED_EARLY = [State.CANCELLED.value, State.EXPIRED.value]
 _LEFT_ALONE = OVER | {RunState.CANCELING}
 
 
-class LaunchedRuns(Protocol):
+class RunsByLaunch(Protocol):
     """``resources.dagster.runs.DagsterRuns`` is one."""
 
     async def runs_of_launches(self, launch_ids: Collection[UUID]) -> dict[UUID, RunStatus]:
@@ -46,7 +46,7 @@ class RunEnder(Protocol):
         ...
 
 
-async def end_unwanted_runs(db: Database, runs: LaunchedRuns, ender: RunEnder) -> int:
+async def end_unwanted_runs(db: Database, runs: RunsByLaunch, ender: RunEnder) -> int:
     """Ask for the end of each run all of whose processes ended early in the last hour; returns how many it was.
 
     Best effort: what Dagster does not do now is asked for again by the next call. Raises DatabaseUnavailableError.

@@ -23,7 +23,8 @@ from sqlalchemy import RowMapping, func, select
 from contracts.identity import Coordinate, execution_of
 from contracts.storage import CorruptSnapshotError, place_prefix, success_key, token_at_key, token_prefix
 from control.recovery.state import refuse_while_recovering
-from control.rules.garbage import Committed, Folder, Kept, commit_wait, is_young, why_kept
+from control.rules.commit_time import commit_wait
+from control.rules.garbage import Committed, Folder, Kept, is_young, why_kept
 from control.snapshots import read_commit
 from control.tables import processes
 from control.tenancy.admin_log import note_admin

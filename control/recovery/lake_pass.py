@@ -11,7 +11,7 @@ from contracts.storage import RETIRED_PREFIX, CorruptSnapshotError, committed_at
 from contracts.tombstone import Tombstone
 from control.recovery.findings import Findings
 from control.recovery.tombstones import read_tombstone
-from control.snapshots import CommitReader, Published, read_commit
+from control.snapshots import CommitReader, FoundCommit, read_commit
 from control.together import together
 from resources.lake.store import ObjectInfo
 
@@ -47,11 +47,11 @@ class LakePass:
         """Give every tombstone to ``take``. Raises LakeError."""
         await self._part(RETIRED_PREFIX, retired_at_key, self.tombstone, take)
 
-    async def commits(self, take: Callable[[Sequence[Published]], Awaitable[None]]) -> None:
+    async def commits(self, take: Callable[[Sequence[FoundCommit]], Awaitable[None]]) -> None:
         """Give every commit to ``take``, which is called several times at once. Raises LakeError."""
         await together(self._part(first, self._note_place, self.commit, take) for first in _FIRST_CHARACTERS)
 
-    async def commit(self, place: Coordinate) -> Published | None:
+    async def commit(self, place: Coordinate) -> FoundCommit | None:
         """Return what is committed at ``place``; None for nothing, and for what cannot be read. Raises LakeError."""
         return await self._read(read_commit(self._lake, place))
 

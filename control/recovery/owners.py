@@ -20,10 +20,10 @@ class Claims:
     def __init__(self) -> None:
         self._newest: dict[str, tuple[datetime, str]] = {}
 
-    def note(self, entity_id: str, tenant: str | None, artifact: Artifact) -> None:
+    def note(self, entity_id: str, tenant_id: str | None, artifact: Artifact) -> None:
         """Take in one commit or tombstone."""
-        if tenant is not None:
-            claim = (artifact.committed_at, tenant)
+        if tenant_id is not None:
+            claim = (artifact.committed_at, tenant_id)
             self._newest[entity_id] = max(claim, self._newest.get(entity_id, claim))
 
     def owners(self) -> dict[str, str]:

@@ -20,7 +20,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.identity import Coordinate
 from contracts.problems import LakemillError
-from contracts.reports import COMMIT_DELIVERY_SECONDS
 from contracts.tombstone import Tombstone
 from control.recovery.ended import end_published, end_retired
 from control.recovery.findings import Findings
@@ -28,7 +27,8 @@ from control.recovery.lake_pass import LakePass, ListedLake
 from control.recovery.owners import Claims, restore_owners
 from control.recovery.state import begin, end, suppose_permits
 from control.recovery.tombstones import record_retired
-from control.snapshots import Published, coordinate_of, record_all
+from control.rules.commit_time import commit_wait
+from control.snapshots import FoundCommit, coordinate_of, record_all
 from control.tables import processes, snapshots
 from resources.database import Database
 from resources.faults import crash_point
@@ -80,11 +80,9 @@ class Rebuilder:
         return began_at
 
     async def _outwait(self, began_at: datetime) -> None:
-        settings = self.settings
-        whole = settings.permit_seconds + settings.clock_skew_seconds + COMMIT_DELIVERY_SECONDS
         async with self.db.reading() as conn:
             now: datetime = (await conn.execute(select(func.now()))).scalar_one()
-        left = whole - (now - began_at).total_seconds()
+        left = (began_at + commit_wait(self.settings) - now).total_seconds()
         if left > 0:
             self.tell(f"Waiting {left:.0f} s: a commit that the lost database permitted could still arrive until then.")
             await self.wait(left)
@@ -101,7 +99,7 @@ class Rebuilder:
             findings.ended += ended
             findings.retired += len(stones)
 
-        async def index(found: Sequence[Published]) -> None:
+        async def index(found: Sequence[FoundCommit]) -> None:
             for each in found:
                 claims.note(each.commit.coordinate.entity_id, each.commit.provenance.tenant, each.artifact)
             await self._index(found, findings)
@@ -114,7 +112,7 @@ class Rebuilder:
         await lake_pass.commits(index)
         await self._note_missing(lake_pass, findings)
 
-    async def _index(self, found: Sequence[Published], findings: Findings) -> None:
+    async def _index(self, found: Sequence[FoundCommit], findings: Findings) -> None:
         by_place = {each.commit.coordinate: each.commit.provenance.process_id for each in found}
         async with self.db.transaction() as conn:
             written = await record_all(conn, found)

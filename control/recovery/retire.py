@@ -24,11 +24,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from contracts.callbacks import Artifact
 from contracts.identity import Coordinate
 from contracts.problems import LakemillError
-from contracts.reports import COMMIT_DELIVERY_SECONDS
 from contracts.storage import CorruptSnapshotError, commit_key, token_prefix, tombstone_key
 from contracts.tombstone import Tombstone
 from control.recovery.tombstones import read_tombstone, record_retired
-from control.snapshots import Published, known, read_commit, record
+from control.rules.commit_time import commit_wait
+from control.snapshots import FoundCommit, known, read_commit, record
 from control.tables import ACTIVE_SQL, processes, snapshots
 from control.tenancy.admin_log import note_admin
 from resources.database import Database
@@ -141,7 +141,7 @@ class Retirer:
             await note_admin(conn, self.actor, "snapshot_retired", row["tenant_id"], told)
             return (await conn.execute(mark)).mappings().one()
 
-    async def _committed(self, place: Coordinate, *, is_known: bool) -> Published | None:
+    async def _committed(self, place: Coordinate, *, is_known: bool) -> FoundCommit | None:
         try:
             return await read_commit(self.lake, place)
         except CorruptSnapshotError:
@@ -151,9 +151,8 @@ class Retirer:
 
     async def _outwait(self) -> None:
         """Sleep until the store lets none of the commits begin, or end, that were signed before the tombstone."""
-        settings = self.settings
-        seconds = settings.permit_seconds + settings.clock_skew_seconds + COMMIT_DELIVERY_SECONDS
-        self.tell(f"Waiting {seconds} s: a commit that was permitted before could still arrive until then.")
+        seconds = commit_wait(self.settings).total_seconds()
+        self.tell(f"Waiting {seconds:g} s: a commit that was permitted before could still arrive until then.")
         await self.wait(seconds)
 
     async def _remove_files(self, place: Coordinate, token: str) -> int:

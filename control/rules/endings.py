@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from contracts.reasons import Reason, ReasonCode
-from contracts.reports import COMMIT_DELIVERY_SECONDS
 from contracts.states import State
+from control.rules.commit_time import delivery_grace
 from control.schema import Row
-from control.snapshots import Published
+from control.snapshots import FoundCommit
 from resources.settings import ControlSettings
 
 BACKOFF_SECONDS = (5, 30, 180, 600)
@@ -27,7 +27,7 @@ class End:
     columns: Mapping[str, Any]
 
 
-def by_commit(row: Row, found: Published) -> End:
+def by_commit(row: Row, found: FoundCommit) -> End:
     """Return how the process ``row`` ends by what is committed at its coordinate.
 
     Our own commit, of whichever attempt, makes it succeeded; anyone else's makes it failed, because that coordinate is
@@ -78,5 +78,4 @@ def is_due(row: Row | None, now: datetime, settings: ControlSettings) -> bool:
     """Whether a decided end may be written: the last permit is dead, and what was sent in time has arrived."""
     if row is None or State(row["state"]).is_terminal or row["ending"] is None:
         return False
-    grace = timedelta(seconds=settings.clock_skew_seconds + COMMIT_DELIVERY_SECONDS)
-    return row["permit_until"] is None or row["permit_until"] + grace < now
+    return row["permit_until"] is None or row["permit_until"] + delivery_grace(settings) < now

@@ -5,8 +5,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from contracts.identity import Coordinate
-from contracts.reports import COMMIT_DELIVERY_SECONDS, MAX_RUN_SECONDS
+from contracts.reports import MAX_RUN_SECONDS
 from contracts.states import State
+from control.rules.commit_time import commit_wait, delivery_grace
 from control.schema import Row
 from resources.settings import ControlSettings
 
@@ -41,11 +42,6 @@ class Committed:
     token: str | None
 
 
-def commit_wait(settings: ControlSettings) -> timedelta:
-    """Return after how long the store has refused, or stored, every commit that is signed now."""
-    return timedelta(seconds=settings.permit_seconds + settings.clock_skew_seconds + COMMIT_DELIVERY_SECONDS)
-
-
 def is_young(folder: Folder, now: datetime, settings: ControlSettings) -> bool:
     """Whether a run that wrote to the folder may still be alive, or its commit on its way."""
     return now - folder.newest_at <= timedelta(seconds=MAX_RUN_SECONDS) + commit_wait(settings)
@@ -73,5 +69,4 @@ def why_kept(
 def _may_commit(process: Row, now: datetime, settings: ControlSettings) -> bool:
     if not State(process["state"]).is_terminal:
         return True
-    grace = timedelta(seconds=settings.clock_skew_seconds + COMMIT_DELIVERY_SECONDS)
-    return process["permit_until"] is not None and now <= process["permit_until"] + grace
+    return process["permit_until"] is not None and now <= process["permit_until"] + delivery_grace(settings)

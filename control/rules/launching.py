@@ -7,7 +7,7 @@ from contracts.intake import Verdict
 from contracts.messages import ReleaseRecord
 from contracts.reports import ActionEntry
 from contracts.states import State
-from control.log.dead_letters import DeadCode, DeadRecordError
+from control.rules.dead import DeadCode, DeadRecordError
 from control.schema import Row
 
 _LAUNCHABLE = frozenset({State.ACCEPTED, State.QUEUED})

@@ -11,10 +11,10 @@ from enum import StrEnum
 from uuid import UUID
 
 from contracts.intake import LogPosition
-from contracts.messages import RunStatus
 from contracts.reasons import Reason, ReasonCode
 from contracts.reports import MAX_RUN_SECONDS
 from contracts.states import State
+from contracts.views import RunStatus
 from control.schema import Row
 from resources.dagster.runs import OVER, RunState
 

@@ -10,10 +10,10 @@ from control.tables import admin_log
 
 
 async def note_admin(
-    conn: AsyncConnection, actor: str, kind: str, tenant: str | None, detail: Mapping[str, Any] | None = None
+    conn: AsyncConnection, actor: str, kind: str, tenant_id: str | None, detail: Mapping[str, Any] | None = None
 ) -> None:
-    """Append one line. ``tenant`` is None for what is nobody's alone."""
-    await conn.execute(insert(admin_log).values(actor=actor, kind=kind, tenant_id=tenant, detail=dict(detail or {})))
+    """Append one line. ``tenant_id`` is None for what is nobody's alone."""
+    await conn.execute(insert(admin_log).values(actor=actor, kind=kind, tenant_id=tenant_id, detail=dict(detail or {})))
 
 
 async def newest(conn: AsyncConnection, count: int) -> Sequence[RowMapping]:

@@ -36,19 +36,19 @@ _CALLER = (
 class Caller:
     """Who a valid key speaks for."""
 
-    rules: Tenant
+    tenant: Tenant
     prefix: str
     scopes: frozenset[Scope]
 
     @property
-    def tenant(self) -> str:
+    def tenant_id(self) -> str:
         """The tenant's id."""
-        return self.rules.id
+        return self.tenant.id
 
     @property
     def actor(self) -> str:
         """Who did it, for events and the admin log: the tenant and its key, which the prefix names."""
-        return f"tenant:{self.rules.id}/key:{self.prefix}"
+        return f"tenant:{self.tenant_id}/key:{self.prefix}"
 
 
 class UnknownTenantError(LakemillError):
@@ -61,20 +61,20 @@ class UnknownKeyError(LakemillError):
 
 async def create(
     conn: AsyncConnection,
-    tenant: str,
+    tenant_id: str,
     scopes: Sequence[Scope],
     expires_in: timedelta | None = None,
     *,
     actor: str = "system",
 ) -> SecretStr:
     """Store a new key and return it whole, for the only time. Raises UnknownTenantError."""
-    if await conn.scalar(select(tenants.c.id).where(tenants.c.id == tenant)) is None:
-        raise UnknownTenantError(f"there is no tenant {tenant!r}; run 'python -m control.migrate' first")
+    if await conn.scalar(select(tenants.c.id).where(tenants.c.id == tenant_id)) is None:
+        raise UnknownTenantError(f"there is no tenant {tenant_id!r}; run 'python -m control.migrate' first")
     prefix, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
     await conn.execute(
         insert(api_keys).values(
             prefix=prefix,
-            tenant_id=tenant,
+            tenant_id=tenant_id,
             secret_sha256=_digest(secret),
             scopes=sorted(scope.value for scope in set(scopes)),
             expires_at=None if expires_in is None else func.now() + expires_in,
@@ -82,7 +82,7 @@ async def create(
         )
     )
     told = {"prefix": prefix, "scopes": sorted(scope.value for scope in set(scopes))}
-    await note_admin(conn, actor, "key_created", tenant, told)
+    await note_admin(conn, actor, "key_created", tenant_id, told)
     return SecretStr(f"lm_{prefix}_{secret}")
 
 
@@ -96,10 +96,10 @@ async def revoke(conn: AsyncConnection, prefix: str, *, actor: str = "system") -
     """Make a key useless from now on; returns False when there is no such key. Revoking twice is no error."""
     changed = update(api_keys).where(api_keys.c.prefix == prefix)
     revoked = changed.values(revoked_at=func.coalesce(api_keys.c.revoked_at, func.now()))
-    tenant = await conn.scalar(revoked.returning(api_keys.c.tenant_id))
-    if tenant is not None:
-        await note_admin(conn, actor, "key_revoked", tenant, {"prefix": prefix})
-    return tenant is not None
+    tenant_id = await conn.scalar(revoked.returning(api_keys.c.tenant_id))
+    if tenant_id is not None:
+        await note_admin(conn, actor, "key_revoked", tenant_id, {"prefix": prefix})
+    return tenant_id is not None
 
 
 async def rotate(conn: AsyncConnection, prefix: str, overlap: timedelta, *, actor: str = "system") -> SecretStr:

@@ -26,9 +26,9 @@ OWNERS = (
 """Whose the ``entity_ids`` are, as ``check_entities`` reads it: {entity: [owner, [readers]]}, or NULL."""
 
 
-async def own_process(conn: AsyncConnection, tenant: str, process_id: UUID) -> RowMapping:
+async def own_process(conn: AsyncConnection, tenant_id: str, process_id: UUID) -> RowMapping:
     """Return the row of the tenant's process. Raises ProblemError (not_found), also for somebody else's."""
-    query = select(processes).where(processes.c.id == process_id, processes.c.tenant_id == tenant)
+    query = select(processes).where(processes.c.id == process_id, processes.c.tenant_id == tenant_id)
     row = (await conn.execute(query)).mappings().one_or_none()
     if row is None:
         raise ProblemError("not_found", "there is no such process")

@@ -9,10 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.problems import LakemillError
 from contracts.tenancy import EVERYBODY, Tenant
-from control.callbacks.webhook_secrets import new_secret
 from control.tables import ACTIVE_SQL, entities, processes, tenants
 from control.tenancy.admin_log import note_admin
 from control.tenancy.keys import UnknownTenantError, tenant_of
+from control.tenancy.webhook_secrets import new_secret
 
 
 class TenantExistsError(LakemillError):
@@ -51,16 +51,16 @@ async def change(conn: AsyncConnection, tenant: Tenant, actor: str) -> None:
     await note_admin(conn, actor, "tenant_changed", tenant.id, tenant.model_dump(mode="json"))
 
 
-async def get(conn: AsyncConnection, tenant: str, *, is_locked: bool = False) -> Tenant:
+async def get(conn: AsyncConnection, tenant_id: str, *, is_locked: bool = False) -> Tenant:
     """Return a tenant; ``is_locked`` keeps others from changing it until the transaction ends.
 
     Raises UnknownTenantError.
     """
     query = select(tenants.c.id.label("tenant_id"), tenants.c.entity_pattern, tenants.c.limits)
-    query = query.where(tenants.c.id == tenant)
+    query = query.where(tenants.c.id == tenant_id)
     row = (await conn.execute(query.with_for_update() if is_locked else query)).mappings().one_or_none()
     if row is None:
-        raise UnknownTenantError(f"there is no tenant {tenant!r}")
+        raise UnknownTenantError(f"there is no tenant {tenant_id!r}")
     return tenant_of(row)
 
 
@@ -70,20 +70,20 @@ async def listing(conn: AsyncConnection) -> list[Tenant]:
     return [tenant_of(row) for row in (await conn.execute(query.order_by(tenants.c.id))).mappings()]
 
 
-async def give(conn: AsyncConnection, entity_id: str, tenant: str, actor: str) -> None:
+async def give(conn: AsyncConnection, entity_id: str, tenant_id: str, actor: str) -> None:
     """Make an entity a tenant's, whoever had it, shared with nobody. What is published there stays.
 
     Raises UnknownTenantError, EntityBusyError.
     """
-    await get(conn, tenant)
-    others = (processes.c.entity_id == entity_id, ACTIVE_SQL, processes.c.tenant_id != tenant)
+    await get(conn, tenant_id)
+    others = (processes.c.entity_id == entity_id, ACTIVE_SQL, processes.c.tenant_id != tenant_id)
     if busy := await conn.scalar(select(processes.c.id).where(*others).limit(1)):
         raise EntityBusyError(f"process {busy} of another tenant is under way at {entity_id!r}: cancel it, or wait")
-    row = upsert(entities).values(entity_id=entity_id, tenant_id=tenant)
+    row = upsert(entities).values(entity_id=entity_id, tenant_id=tenant_id)
     await conn.execute(
-        row.on_conflict_do_update(index_elements=["entity_id"], set_={"tenant_id": tenant, "shared_with": []})
+        row.on_conflict_do_update(index_elements=["entity_id"], set_={"tenant_id": tenant_id, "shared_with": []})
     )
-    await note_admin(conn, actor, "entity_given", tenant, {"entity_id": entity_id})
+    await note_admin(conn, actor, "entity_given", tenant_id, {"entity_id": entity_id})
 
 
 async def share(conn: AsyncConnection, entity_id: str, readers: Sequence[str], actor: str) -> None:

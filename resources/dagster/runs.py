@@ -19,13 +19,13 @@ from pydantic import SecretStr
 from sqlalchemy import Row, TextClause, bindparam, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from contracts.messages import RunStatus
+from contracts.intake import LAUNCH_TAG
 from contracts.problems import LakemillError
+from contracts.views import RunStatus
 from resources.database import Database, DatabaseUnavailableError
 
 log = structlog.get_logger(__name__)
 
-LAUNCH_TAG = "lakemill/launch_id"
 _POOL_SIZE = 8
 
 _CONTRACT = (

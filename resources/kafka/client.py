@@ -14,10 +14,8 @@ from kafka.errors import KafkaError
 from contracts.intake import LogPosition
 from resources.faults import crash_point
 from resources.kafka.security import WatchedNetwork, security_options
-from resources.log import OutgoingRecord, RecordLogError, Relay
+from resources.log import OutgoingRecord, RecordLogError
 from resources.settings import KafkaSettings
-
-__all__ = ["KafkaRelay", "OutgoingRecord", "Relay", "Topic", "Topics", "connect", "relays_own"]
 
 CONNECT_MS = 5_000
 DELIVERY_MS = 10_000
@@ -129,7 +127,7 @@ class KafkaRelay:
             positions = self._link.send(records)
         except (KafkaError, RecordLogError, OSError) as error:
             if not self._is_away:  # told when it changes, not at every try
-                log.warning("relay_unavailable", error=str(error), records=len(records))
+                log.warning("relay.unavailable", error=str(error), records=len(records))
             self._is_away = True
             positions = [None] * len(records)
         else:
@@ -184,7 +182,7 @@ class _ProducerLink:
             metadata = future.get(timeout=max(0.0, deadline - monotonic()))
         except KafkaError as error:
             if not self._has_failed:  # once: a link is not used again after a failure
-                log.warning("record_unconfirmed", error=str(error))
+                log.warning("relay.unconfirmed", error=str(error))
             self._has_failed = True
             return None
         return LogPosition(topic_id=self._topic_id, partition=metadata.partition, offset=metadata.offset)
@@ -194,5 +192,5 @@ class _ProducerLink:
         try:
             self._producer.close(timeout=CLOSE_SECONDS)
         except KafkaError as error:
-            log.warning("producer_not_closed", error=str(error))
+            log.warning("relay.not_closed", error=str(error))
         self._topics.close()

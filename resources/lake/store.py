@@ -100,7 +100,7 @@ class Lake(Protocol):
         """Yield every object below ``prefix``, in the order of keys, with its ETag and its time."""
 
     def put(self, key: str, body: bytes) -> None:
-        """Store raw files in the landing bucket. Snapshots are never written with it."""
+        """Store an object, whatever was there. Commits are never written with it, nor are their files."""
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove objects; a key without an object is no error."""

@@ -10,8 +10,9 @@ import dagster as dg
 import pytest
 from pydantic import SecretStr
 
-from contracts.messages import RunStatus
-from resources.dagster.runs import LAUNCH_TAG, OVER, DagsterRuns, DagsterRunsUnavailableError, RunState
+from contracts.intake import LAUNCH_TAG
+from contracts.views import RunStatus
+from resources.dagster.runs import OVER, DagsterRuns, DagsterRunsUnavailableError, RunState
 from tests.fake_dagster import FakeRuns
 from tests.integration.postgres import BIN
 

@@ -7,10 +7,10 @@ from uuid import UUID
 from contracts.reasons import Reason, ReasonCode
 from contracts.sources import SourceParams
 from contracts.states import State
-from control.callbacks.sending import deliver_due
 from control.outcomes import end_process
 from resources.callbacks.networks import parse_networks
 from resources.callbacks.sender import GuardedSender
+from tests.integration.callbacks.deliveries import deliver_due
 from tests.integration.control_plane import CATALOGUE, ControlPlane
 from tests.integration.memory_lake import place
 from tests.integration.tenant import Caller

@@ -14,7 +14,8 @@ from pyspark.sql import SparkSession
 from assets.declaration import Action, action
 from assets.profiles import load_profiles
 from assets.reading.sources import Sources
-from assets.running.runner import Published, Tools, run_member
+from assets.running.runner import run_member
+from assets.running.task import Published, Tools
 from contracts.reasons import ReasonCode
 from contracts.reports import Member
 from resources.lake.store import S3Lake

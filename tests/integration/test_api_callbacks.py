@@ -6,11 +6,11 @@ import pytest
 from sqlalchemy import update
 
 from contracts.tenancy import Scope
-from control.callbacks.sending import deliver_due
 from control.tables import deliveries
 from control.tenancy import keys
 from resources.callbacks.networks import parse_networks
 from resources.callbacks.sender import GuardedSender
+from tests.integration.callbacks.deliveries import deliver_due
 from tests.integration.control_plane import ControlPlane
 from tests.integration.worker_rows import add_tenant
 from tests.receiver import Receiver, answering, receiver

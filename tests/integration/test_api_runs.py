@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from api.app import create_app
-from contracts.messages import RunStatus
 from contracts.states import State
+from contracts.views import RunStatus
 from control.transitions import lock, move
 from resources.dagster.runs import DagsterRunsUnavailableError
 from tests.integration.control_plane import ControlPlane

@@ -12,9 +12,10 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from api.app import create_app
-from contracts.messages import RunStatus
+from contracts.intake import LAUNCH_TAG
+from contracts.views import RunStatus
 from control.worker import real_ports
-from resources.dagster.runs import LAUNCH_TAG, DagsterRuns, DagsterRunsUnavailableError, RunState
+from resources.dagster.runs import DagsterRuns, DagsterRunsUnavailableError, RunState
 from resources.database import Database
 from resources.settings import ControlSettings
 from tests.integration.memory_lake import MemoryLake

@@ -12,10 +12,11 @@ from typer.testing import CliRunner, Result
 from cli.main import app
 from contracts.intake import LogPosition, LogRecord
 from control.accepting.inputs import InputCheck
-from control.log.dead_letters import DeadRecordError, bury
+from control.log.dead_letters import bury
 from control.log.redriving import Redriven, Redriver
 from control.log.tables import dead_letters
 from control.releasing.release import release_once
+from control.rules.dead import DeadRecordError
 from control.tables import process_events, processes
 from control.tenancy.admin_log import newest
 from resources.settings import ControlSettings, control_settings

@@ -19,7 +19,7 @@ from cli.doctor.callbacks import TYPE, latency_result
 from cli.doctor.check import Group, Result, Status
 from cli.doctor.site import Options, Outside, Site
 from contracts.tenancy import DEFAULT_TENANT
-from control.callbacks import webhook_secrets
+from control.tenancy import webhook_secrets
 from resources.callbacks.networks import Address
 from resources.database import Database
 from resources.settings import ControlSettings

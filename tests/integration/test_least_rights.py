@@ -18,7 +18,6 @@ from contracts.storage import tombstone_key
 from contracts.tenancy import DEFAULT_TENANT, Tenant
 from control.accepting.inputs import InputCheck
 from control.backfills.expansion import Expander
-from control.callbacks.sending import deliver_due
 from control.log.direct_records import DirectRecords
 from control.log.redriving import Redriver
 from control.migrate import migrate
@@ -35,6 +34,7 @@ from resources.callbacks.networks import parse_networks
 from resources.callbacks.sender import GuardedSender
 from resources.database import Database
 from tests.fake_dagster import FakeGraphQL, FakeRuns
+from tests.integration.callbacks.deliveries import deliver_due
 from tests.integration.control_plane import TOPIC, TOPIC_ID, ControlPlane
 from tests.integration.memory_lake import place, tombstone
 from tests.integration.test_doctor_postgres import as_role, grants, psql, run

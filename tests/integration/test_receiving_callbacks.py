@@ -15,7 +15,7 @@ import pytest
 
 from contracts.callbacks import Artifact, CallbackData, Timings
 from control.callbacks.sending import signed_headers
-from control.callbacks.webhook_secrets import new_secret
+from control.tenancy.webhook_secrets import new_secret
 from tests.integration.postgres import free_port
 from tests.test_architecture import ROOT
 

@@ -13,8 +13,9 @@ from dagster import DagsterInstance, DagsterRunStatus
 from dagster._core.scheduler.instigation import TickStatus
 from kafka import KafkaAdminClient, KafkaProducer
 
-from assets.partitions import DATA_VERSIONS, ENTITIES, LAUNCH_TAG
+from assets.partitions import DATA_VERSIONS, ENTITIES
 from contracts.cursor import Cursor
+from contracts.intake import LAUNCH_TAG
 from deploy.local.site import ROOT
 from resources.kafka.log import KafkaRecordLog
 from resources.settings import KafkaSettings

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from assets.running.runner import Published
+from assets.running.task import Published
 from cli.doctor import storage
 from cli.doctor.check import Status
 from cli.doctor.running import run_checks

@@ -5,15 +5,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from assets.partitions import LAUNCH_TAG
 from assets.reading.sources import Sources
 from assets.running.runner import run_member, run_operator
 from assets.running.task import Tools
 from contracts.cursor import Cursor
-from contracts.intake import IntakeAnswer, IntakeRequest
-from contracts.messages import Profile, RunStatus
+from contracts.intake import LAUNCH_TAG, IntakeAnswer, IntakeRequest
+from contracts.messages import Profile
 from contracts.problems import LakemillError, ProblemError
 from contracts.reports import Catalogue, Event, LaunchMembers, Report, ReportAnswer
+from contracts.views import RunStatus
 from control.rules.reconciling import FoundRuns
 from resources.control_plane import (
     AttemptSupersededError,

@@ -15,7 +15,7 @@ from contracts.states import State
 from control.callbacks import schedule
 from control.releasing.release import acknowledged
 from control.rules import endings, gates, launching, reconciling
-from control.snapshots import Published
+from control.snapshots import FoundCommit
 from control.transitions import allowed_before
 from resources.callbacks.sender import Outcome
 from resources.settings import ControlSettings
@@ -40,7 +40,7 @@ class Decisions:
     must_start: Callable[[Row, Report], bool] = gates.must_start
     wanted: Callable[[Any, UUID, int], Any] = gates.wanted
     permit: Callable[[Row, Report, datetime, ControlSettings], gates.Permit] = gates.permit
-    by_commit: Callable[[Row, Published], endings.End] = endings.by_commit
+    by_commit: Callable[[Row, FoundCommit], endings.End] = endings.by_commit
     next_delay: Callable[[int, Reason, int], timedelta | None] = endings.next_delay
     is_due: Callable[[Row | None, datetime, ControlSettings], bool] = endings.is_due
     last_look: Callable[[Callable[[], bool]], bool] = _look
@@ -49,4 +49,4 @@ class Decisions:
     reconcile: Callable[..., reconciling.Step] = reconciling.decide
     """``(subject, cursors, run, *, runs_known)``"""
     webhook_id: Callable[[UUID, State, str], UUID] = webhook_id
-    after_try: Callable[[int, Outcome, float], schedule.Verdict] = schedule.judge
+    after_try: Callable[[int, Outcome, float], schedule.CallbackVerdict] = schedule.judge

@@ -10,7 +10,7 @@ from contracts.reasons import Reason
 from contracts.states import State
 from contracts.storage import commit_key, dataset_prefix
 from control.rules.endings import by_decision, is_open
-from control.snapshots import Published, coordinate_of, published_in
+from control.snapshots import FoundCommit, commit_in, coordinate_of
 from control.transitions import begun_anew, callback_of, consequences, listeners
 from resources.lake.store import LakeError
 from tests.model.rows import Row
@@ -117,10 +117,10 @@ class Endings:
         """Do as ``settle_by_commit`` does; what cannot be read now the reconciler reads later."""
         self._without_lake(self.settle_by_commit, process_id)
 
-    def read_commit(self, place: Coordinate) -> Published | None:
+    def read_commit(self, place: Coordinate) -> FoundCommit | None:
         """See control.snapshots.read_commit. Raises LakeError."""
         data = self.world.store.get(commit_key(place))
-        return None if data is None else published_in(data, place, self.world.store.url(dataset_prefix(place)))
+        return None if data is None else commit_in(data, place, self.world.store.url(dataset_prefix(place)))
 
     def _is_due(self, process_id: UUID) -> bool:
         return self.decide.is_due(self.rows.now.processes[process_id], self.world.clock(), self.world.settings)

@@ -7,7 +7,8 @@ from uuid import UUID
 from contracts.intake import IntakeAnswer, IntakeRequest, Launch, LogRecord, RecordAnswer, Verdict
 from contracts.messages import Profile, ReleaseRecord
 from contracts.states import State
-from control.log.dead_letters import DeadRecordError, read_record
+from control.log.dead_letters import read_record
+from control.rules.dead import DeadRecordError
 from control.rules.launching import known
 from tests.model.endings import Endings
 from tests.model.history import Judged, Missed

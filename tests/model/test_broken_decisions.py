@@ -13,11 +13,11 @@ from contracts.cursor import Cursor
 from contracts.reports import Report
 from contracts.states import State
 from control.accepting.submission import Submission
-from control.callbacks.schedule import DeliveryState, Verdict
+from control.callbacks.schedule import CallbackVerdict, DeliveryState
 from control.rules.endings import End
 from control.rules.gates import Permit
 from control.rules.reconciling import Step, decide
-from control.snapshots import Published
+from control.snapshots import FoundCommit
 from resources.control_plane import ControlPlaneError
 from resources.lake.store import PutOutcome
 from resources.settings import ControlSettings
@@ -63,7 +63,7 @@ def due_at_once(row: Row | None, _now: datetime, _settings: ControlSettings) -> 
     return row is not None and row["ending"] is not None and not State(row["state"]).is_terminal
 
 
-def anybodys_commit(_row: Row, found: Published) -> End:
+def anybodys_commit(_row: Row, found: FoundCommit) -> End:
     return End(State.SUCCEEDED, {}, {"artifact": found.artifact.model_dump(mode="json"), "reason": None})
 
 
@@ -87,7 +87,7 @@ BROKEN: dict[str, tuple[str, Decisions]] = {
     "the webhook-id is random": ("8", Decisions(webhook_id=lambda *_: uuid4())),
     "a failed try counts as delivered": (
         "8",
-        Decisions(after_try=lambda *_: Verdict(DeliveryState.DELIVERED)),
+        Decisions(after_try=lambda *_: CallbackVerdict(DeliveryState.DELIVERED)),
     ),
 }
 

@@ -5,10 +5,10 @@ from datetime import timedelta
 from typing import Any
 
 from contracts.intake import LogPosition
-from contracts.messages import RunStatus
 from contracts.states import ACTIVE, State
+from contracts.views import RunStatus
 from control.callbacks.rows import LEASE
-from control.callbacks.schedule import MAX_TRIES, DeliveryState, Verdict
+from control.callbacks.schedule import MAX_TRIES, CallbackVerdict, DeliveryState
 from control.callbacks.sending import signed_headers
 from control.releasing.release import record_of
 from control.rules.reconciling import (
@@ -190,10 +190,10 @@ class Worker:
                 tables.deliveries[row["id"]] = row
         for row in claimed:
             if row["tries"] > MAX_TRIES:
-                self._mark_try(row, Verdict(DeliveryState.EXHAUSTED))
+                self._mark_try(row, CallbackVerdict(DeliveryState.EXHAUSTED))
         return [row for row in claimed if row["tries"] <= MAX_TRIES]
 
-    def _mark_try(self, claimed: Row, verdict: Verdict) -> None:
+    def _mark_try(self, claimed: Row, verdict: CallbackVerdict) -> None:
         with self.rows.transaction() as tables:
             row = tables.deliveries.get(claimed["id"])
             if row is None or row["state"] != DeliveryState.PENDING:

@@ -14,11 +14,11 @@ from pydantic import SecretStr
 from assets.checks import identifiers
 from assets.declaration import Action
 from assets.factory import build_asset
-from assets.partitions import DATA_VERSIONS, ENTITIES, LAUNCH_TAG, add_keys, coordinates, partition_key
+from assets.partitions import DATA_VERSIONS, ENTITIES, add_keys, coordinates, partition_key
 from assets.registry import registry
 from contracts.commit import CheckResult, Commit, DataFile, Provenance, digest
 from contracts.identity import Coordinate, new_token
-from contracts.intake import IntakeAnswer, IntakeRequest
+from contracts.intake import LAUNCH_TAG, IntakeAnswer, IntakeRequest
 from contracts.messages import Profile
 from contracts.reports import Catalogue, Event, LaunchMembers, Member, Report, ReportAnswer
 from contracts.storage import commit_key

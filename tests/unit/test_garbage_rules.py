@@ -5,7 +5,8 @@ from typing import Any
 
 from contracts.identity import Coordinate
 from contracts.reports import MAX_RUN_SECONDS
-from control.rules.garbage import Committed, Folder, Kept, commit_wait, why_kept
+from control.rules.commit_time import commit_wait
+from control.rules.garbage import Committed, Folder, Kept, why_kept
 from tests.gc_ports import SETTINGS
 
 BEGIN = datetime(2024, 10, 5, tzinfo=UTC)

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.intake import LogPosition
-from contracts.messages import RunStatus
 from contracts.reasons import ReasonCode
 from contracts.reports import MAX_RUN_SECONDS
 from contracts.states import ACTIVE, State
+from contracts.views import RunStatus
 from control.rules.reconciling import (
     NOTICED_WITHIN_SECONDS,
     Cursors,

@@ -6,8 +6,9 @@ from uuid import UUID, uuid4
 import pytest
 from dagster import RunRequest
 
-from assets.partitions import DATA_VERSIONS, ENTITIES, LAUNCH_TAG, PROCESS_TAG
+from assets.partitions import DATA_VERSIONS, ENTITIES, PROCESS_TAG
 from contracts.cursor import Cursor
+from contracts.intake import LAUNCH_TAG
 from resources.control_plane import ControlPlaneUnavailableError
 from resources.log import RecordLogError
 from sensors.process_requests import DIRECT_SECONDS, FAILED_SECONDS, REPORT_SECONDS, Memory, ProcessRequests

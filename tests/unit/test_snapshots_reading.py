@@ -8,7 +8,7 @@ import pytest
 
 from contracts.identity import Coordinate
 from control import snapshots
-from control.snapshots import Published, published_in, read_commit
+from control.snapshots import FoundCommit, commit_in, read_commit
 from resources.lake.store import LakeUnavailableError
 from tests.integration.memory_lake import MemoryLake
 
@@ -53,11 +53,11 @@ async def test_a_commit_is_parsed_beside_the_loop(monkeypatch: pytest.MonkeyPatc
     """It may name 100,000 files: nobody else could be answered meanwhile."""
     parsed_by: list[threading.Thread] = []
 
-    def parse(*given: Any) -> Published:
+    def parse(*given: Any) -> FoundCommit:
         parsed_by.append(threading.current_thread())
-        return published_in(*given)
+        return commit_in(*given)
 
-    monkeypatch.setattr(snapshots, "published_in", parse)
+    monkeypatch.setattr(snapshots, "commit_in", parse)
     lake = MemoryLake()
     lake.commit(PLACE, None)
     found = await read_commit(lake, PLACE)

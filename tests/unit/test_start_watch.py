@@ -1,5 +1,6 @@
 """The watch over run pods that have not started: a new reason is told once, and nothing once the pod runs."""
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -44,6 +45,10 @@ def watch(cluster: MemoryCluster, requesters: Requesters, *, poll_seconds: float
     found = StartWatch(cluster, "run pod", requesters.tell, poll_seconds=poll_seconds)
     found.add(JOB, dg.DagsterRun(job_name="action", run_id="1"))
     return found
+
+
+def watching() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "start-watch"}
 
 
 def wait_for(probe: Callable[[], bool]) -> None:
@@ -107,12 +112,13 @@ def test_it_looks_by_itself_and_begins_anew_after_it_had_nothing_to_do(
     cluster: MemoryCluster, requesters: Requesters
 ) -> None:
     cluster.start(JOB, PENDING)
+    before = watching()
     found = watch(cluster, requesters, poll_seconds=0.01)
     wait_for(lambda: len(requesters.told) == 1)
     cluster.delete_job(JOB)
-    wait_for(lambda: found.is_idle)
+    wait_for(lambda: watching() <= before)
     cluster.start(JOB, PENDING)
     found.add(JOB, dg.DagsterRun(job_name="action", run_id="2"))
     wait_for(lambda: [run_id for run_id, _ in requesters.told] == ["1", "2"])
     cluster.delete_job(JOB)
-    wait_for(lambda: found.is_idle)
+    wait_for(lambda: watching() <= before)

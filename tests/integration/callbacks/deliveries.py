@@ -11,12 +11,13 @@ from sqlalchemy import RowMapping, func, select, update
 from contracts.reasons import Reason, ReasonCode
 from contracts.states import State
 from contracts.tenancy import DEFAULT_TENANT
-from control.callbacks.sending import Courier
+from control.callbacks.sending import Courier, Sender
 from control.tables import deliveries
 from control.transitions import move
 from resources.callbacks.networks import parse_networks
 from resources.callbacks.sender import Outcome
 from resources.database import Database
+from resources.settings import ControlSettings
 from tests.integration.worker_rows import add_process, add_tenant
 from tests.receiver import Answer, Receiver, receiver
 
@@ -46,6 +47,16 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+async def deliver_due(db: Database, sender: Sender, settings: ControlSettings) -> int:
+    """Send everything that is due, and what becomes due meanwhile; returns the number of tries."""
+    courier = Courier(db, sender, wait_seconds=settings.callback_interval)
+    tries = 0
+    while started := await courier.step():
+        tries += started
+        await courier.finish()
+    return tries
 
 
 async def steps(courier: Courier) -> None:

@@ -9,12 +9,12 @@ from pydantic import SecretStr
 from sqlalchemy import select
 
 from control.callbacks.schedule import MAX_TRIES
-from control.callbacks.sending import Courier, deliver_due
+from control.callbacks.sending import Courier
 from control.tables import deliveries
 from resources.callbacks.sender import Outcome
 from resources.database import Database, DatabaseUnavailableError
 from resources.settings import ControlSettings
-from tests.integration.callbacks.deliveries import Script, delivery, ended, make_due
+from tests.integration.callbacks.deliveries import Script, deliver_due, delivery, ended, make_due
 from tests.integration.worker_rows import kinds
 
 pytestmark = pytest.mark.anyio

@@ -9,11 +9,18 @@ from contracts.callbacks import Callback, webhook_id
 from contracts.reasons import Reason
 from contracts.states import State
 from control.callbacks.schedule import MAX_TRIES
-from control.callbacks.sending import deliver_due
 from resources.callbacks.sender import GuardedSender, Outcome
 from resources.database import Database
 from resources.settings import ControlSettings
-from tests.integration.callbacks.deliveries import REASON, Script, delivery, ended, failed_process, make_due
+from tests.integration.callbacks.deliveries import (
+    REASON,
+    Script,
+    deliver_due,
+    delivery,
+    ended,
+    failed_process,
+    make_due,
+)
 from tests.integration.worker_rows import SECRET, events, kinds
 from tests.receiver import answering
 

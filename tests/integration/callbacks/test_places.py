@@ -10,11 +10,11 @@ from contracts.tenancy import DEFAULT_TENANT
 from control.callbacks.breaker import FAILURES, FIRST_REST_SECONDS
 from control.callbacks.deliveries import callbacks_of
 from control.callbacks.schedule import TIME_LEFT
-from control.callbacks.sending import Courier, deliver_due
+from control.callbacks.sending import Courier
 from resources.callbacks.sender import GuardedSender, Outcome, SendError
 from resources.database import Database
 from resources.settings import ControlSettings
-from tests.integration.callbacks.deliveries import Clock, Script, delivery, ended, made_older, steps
+from tests.integration.callbacks.deliveries import Clock, Script, deliver_due, delivery, ended, made_older, steps
 from tests.integration.worker_rows import add_tenant
 from tests.receiver import answering, receiver, silence
 

@@ -8,15 +8,15 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from contracts.states import State
 from contracts.tenancy import DEFAULT_TENANT
-from control.callbacks import webhook_secrets
-from control.callbacks.sending import Courier, deliver_due
-from control.callbacks.webhook_secrets import MAX_ACTIVE
+from control.callbacks.sending import Courier
 from control.tables import tenants
+from control.tenancy import webhook_secrets
+from control.tenancy.webhook_secrets import MAX_ACTIVE
 from control.transitions import move
 from resources.callbacks.sender import GuardedSender, Outcome
 from resources.database import Database
 from resources.settings import ControlSettings
-from tests.integration.callbacks.deliveries import LOOPBACK, Script, delivery, ended
+from tests.integration.callbacks.deliveries import LOOPBACK, Script, deliver_due, delivery, ended
 from tests.integration.worker_rows import add_process, add_tenant
 from tests.receiver import answering, receiver
 
@@ -31,8 +31,8 @@ async def test_both_secrets_sign_while_one_is_replaced(db: Database, overlap: ti
             old = (await webhook_secrets.newest_of(conn, DEFAULT_TENANT)).get_secret_value()
             new = (await webhook_secrets.rotate(conn, DEFAULT_TENANT, overlap)).get_secret_value()
         courier = Courier(db, GuardedSender(LOOPBACK), wait_seconds=0.01)
-        while await courier.step() or courier.under_way:
-            pass
+        while await courier.step():
+            await courier.finish()
         (sent,) = hook.requests
         Webhook(new).verify(sent.body, sent.headers)
         if overlap:

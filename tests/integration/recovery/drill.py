@@ -12,13 +12,13 @@ from contracts.cursor import Cursor
 from contracts.identity import new_token
 from contracts.intake import IntakeRequest
 from contracts.storage import commit_key, committed_at_key
-from control.callbacks.sending import deliver_due
 from control.recovery.retire import Retirer
 from control.releasing.release import release_once
 from resources.callbacks.networks import parse_networks
 from resources.callbacks.sender import GuardedSender
 from resources.database import Database
 from tests.fake_dagster import FakeRuns
+from tests.integration.callbacks.deliveries import deliver_due
 from tests.integration.control_plane import ControlPlane
 from tests.integration.memory_lake import DIGEST, place
 from tests.integration.postgres import Cluster

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from assets.declaration import action, holds, not_null
-from assets.running.runner import Published
+from assets.running.task import Published
 from tests.control_plane import FakeControlPlane
 from tests.integration.every_type import DDL, NESTED_DDL, NESTED_ROWS, NEVER_NULL_DDL, ROWS
 from tests.integration.spark_mill import Mill, table_of

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from assets.conformance import breaches
-from assets.running.runner import Published
+from assets.running.task import Published
 from assets.snapshots.reader import open_snapshot
 from assets.snapshots.verify import verify
 from contracts.storage import commit_key, dataset_prefix

@@ -9,7 +9,7 @@ import pytest
 
 from assets.declaration import action
 from assets.errors import InputCorruptError
-from assets.running.runner import Published
+from assets.running.task import Published
 from contracts.reasons import ReasonCode
 from contracts.storage import token_prefix
 from tests.integration.spark_mill import Mill, table_of

@@ -15,7 +15,7 @@ import pytest
 from pyspark.sql import functions as F  # noqa: N812 - how Spark code is read
 
 from assets.declaration import action, not_null, unique
-from assets.running.runner import Published
+from assets.running.task import Published
 from assets.snapshots.reader import open_snapshot
 from assets.snapshots.verify import verify
 from contracts.identity import Coordinate

@@ -5,7 +5,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from assets.running.runner import Published
+from assets.running.task import Published
 from assets.tables.schema import Schema
 from assets.tables.values import literal
 from tests.integration.every_type import (

@@ -13,7 +13,7 @@ from dagster_k8s.client import k8s_api_retry_creation_mutation
 from kubernetes.client import ApiException, V1Job, V1JobStatus
 from urllib3.exceptions import MaxRetryError
 
-from assets.partitions import LAUNCH_TAG
+from contracts.intake import LAUNCH_TAG
 from contracts.messages import Profile
 from contracts.reasons import ReasonCode
 from contracts.reports import Event, LaunchMembers, Member, Report, ReportAnswer

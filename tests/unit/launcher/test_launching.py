@@ -8,7 +8,7 @@ from kubernetes.client import ApiException
 from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
-from assets.partitions import LAUNCH_TAG
+from contracts.intake import LAUNCH_TAG
 from contracts.messages import Profile
 from contracts.reasons import ReasonCode
 from contracts.reports import Event

@@ -8,7 +8,8 @@ from uuid import UUID, uuid4
 
 from assets.declaration import Action, action, at_least, landing, not_null, unique
 from assets.reading.sources import Sources
-from assets.running.runner import Published, Tools, run_member
+from assets.running.runner import run_member
+from assets.running.task import Published, Tools
 from assets.snapshots.reader import find_snapshot
 from contracts.commit import Commit
 from contracts.identity import Coordinate

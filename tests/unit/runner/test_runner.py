@@ -16,7 +16,7 @@ from contracts.commit import digest
 from contracts.messages import Profile
 from contracts.reasons import Reason, ReasonCode
 from contracts.reports import MAX_RUN_SECONDS, Event
-from contracts.storage import STAGES, commit_key, dataset_prefix
+from contracts.storage import Stage, commit_key, dataset_prefix
 from resources.control_plane import AttemptSupersededError, ControlPlaneUnavailableError
 from resources.spark.storage import SparkUnavailableError
 from tests.unit.runner.bench import RUN_ID, SCHEMA, Bench
@@ -30,7 +30,7 @@ def test_an_attempt_is_reported_computed_committed_and_verified(bench: Bench) ->
     assert commit.rows == 2
     assert published.digest == digest(bench.lake.get(commit_key(bench.home)) or b"")
     assert published.url == bench.lake.url(dataset_prefix(bench.home)).rstrip("/")
-    assert tuple(published.stages) == STAGES
+    assert tuple(published.stages) == tuple(Stage)
     assert bench.control.reports[1].token == commit.provenance.token
     assert bench.control.reports[-1].stages == published.stages
     report = verify(bench.lake, bench.home)
@@ -46,7 +46,7 @@ def test_the_commit_says_who_computed_it_with_what(bench: Bench) -> None:
     assert all(check.passed for check in provenance.checks)
     assert provenance.resources["granted"] == Profile().model_dump()
     assert provenance.resources["driver_cpu_seconds"] == 1.5
-    assert tuple(provenance.stages) == STAGES
+    assert tuple(provenance.stages) == tuple(Stage)
 
 
 def test_an_attempt_that_is_not_wanted_does_nothing(bench: Bench) -> None:

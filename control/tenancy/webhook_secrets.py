@@ -27,29 +27,29 @@ def active(newest: str, older: Sequence[Mapping[str, str]], at: datetime) -> lis
     return [newest, *(each["secret"] for each in older if datetime.fromisoformat(each["until"]) > at)][:MAX_ACTIVE]
 
 
-async def newest_of(conn: AsyncConnection, tenant: str) -> SecretStr:
+async def newest_of(conn: AsyncConnection, tenant_id: str) -> SecretStr:
     """Return the tenant's newest secret. Raises UnknownTenantError."""
-    secret = await conn.scalar(select(tenants.c.webhook_secret).where(tenants.c.id == tenant))
+    secret = await conn.scalar(select(tenants.c.webhook_secret).where(tenants.c.id == tenant_id))
     if secret is None:
-        raise UnknownTenantError(f"there is no tenant {tenant!r}; 'lakemill tenants ls' shows them")
+        raise UnknownTenantError(f"there is no tenant {tenant_id!r}; 'lakemill tenants ls' shows them")
     return SecretStr(secret)
 
 
-async def rotate(conn: AsyncConnection, tenant: str, overlap: timedelta, *, actor: str = "system") -> SecretStr:
+async def rotate(conn: AsyncConnection, tenant_id: str, overlap: timedelta, *, actor: str = "system") -> SecretStr:
     """Return a new secret; callbacks are signed with the one before it too until ``overlap`` is over.
 
     Raises UnknownTenantError.
     """
-    query = select(tenants.c.webhook_secret, tenants.c.older_webhook_secrets).where(tenants.c.id == tenant)
+    query = select(tenants.c.webhook_secret, tenants.c.older_webhook_secrets).where(tenants.c.id == tenant_id)
     row = (await conn.execute(query.with_for_update())).one_or_none()
     if row is None:
-        raise UnknownTenantError(f"there is no tenant {tenant!r}; 'lakemill tenants ls' shows them")
+        raise UnknownTenantError(f"there is no tenant {tenant_id!r}; 'lakemill tenants ls' shows them")
     now = datetime.now(UTC)
     older = [each for each in row.older_webhook_secrets if datetime.fromisoformat(each["until"]) > now]
     older.insert(0, {"secret": row.webhook_secret, "until": (now + overlap).isoformat()})
     made = new_secret()
     change = {"webhook_secret": made, "older_webhook_secrets": older[: MAX_ACTIVE - 1]}
-    await conn.execute(update(tenants).where(tenants.c.id == tenant).values(change))
+    await conn.execute(update(tenants).where(tenants.c.id == tenant_id).values(change))
     told = {"overlap_seconds": round(overlap.total_seconds())}
-    await note_admin(conn, actor, "webhook_secret_rotated", tenant, told)
+    await note_admin(conn, actor, "webhook_secret_rotated", tenant_id, told)
     return SecretStr(made)
