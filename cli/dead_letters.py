@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.keys import administrator, in_database, on_database
+from cli import exits
+from cli.database import administrator, in_database, on_database
 from contracts.intake import LogPosition
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def redrive(
             typer.echo(f"{each.place}  {'redriven' if each.is_done else 'stays'}: {shown(each.told)}")
         done = sum(each.is_done for each in found)
         typer.echo(f"{done} of {len(found)} redriven.", err=True)
-    raise typer.Exit(0 if all(each.is_done for each in found) else 1)
+    raise typer.Exit(0 if all(each.is_done for each in found) else exits.FAILED)
 
 
 async def _redrive(db: "Database", settings: "ControlSettings", places: Iterable[LogPosition]) -> "list[Redriven]":

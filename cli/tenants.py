@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.keys import administrator, in_database
+from cli.database import administrator, in_database
 from contracts.tenancy import Tenant, TenantLimits
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="The topics that Lakemill works with.")
+from cli import exits
 
-EXIT_CONFIG = 3
+app = typer.Typer(no_args_is_help=True, help="The topics that Lakemill works with.")
 
 
 @app.callback()
@@ -34,7 +34,7 @@ def ensure(
         for found in error.errors(include_url=False, include_context=False, include_input=False):
             variable = f"LAKEMILL_{'_'.join(map(str, found['loc'])).upper()}"
             typer.echo(f"Not configured: {variable}: {found['msg']}", err=True)
-        raise typer.Exit(EXIT_CONFIG) from None
+        raise typer.Exit(exits.CONFIG) from None
     made = ensure_topic(settings, partitions=partitions, replication_factor=replication_factor, wait_seconds=wait)
     typer.echo(f"{settings.kafka_topic} {'is made' if made else 'was there and is as it must be'}.")
     direct = ensure_direct_topics(settings, partitions=partitions, replication_factor=replication_factor)

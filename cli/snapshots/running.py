@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from cli.keys import EXIT_CONFIG, EXIT_REMOTE, configured
+from cli import exits
+from cli.database import configured
 from contracts.identity import Coordinate, safe_id
 from contracts.problems import LakemillError
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from resources.lake.store import Lake
     from resources.settings import ControlSettings
 
-EXIT_FOUND = 4
 _STATEMENT_SECONDS = 600
 _Result = TypeVar("_Result")
 _Item = TypeVar("_Item")
@@ -62,7 +62,7 @@ def on_lake(work: "Callable[[Lake], _Result]") -> _Result:
         settings = lake_settings()
     except ValidationError as error:
         typer.echo(f"Not configured: {error}", err=True)
-        raise typer.Exit(EXIT_CONFIG) from None
+        raise typer.Exit(exits.CONFIG) from None
     with _told(LakeError):
         return work(S3Lake(settings, settings.lake_bucket))
 
@@ -91,10 +91,10 @@ def _told(*gave_out: type[LakemillError]) -> Iterator[None]:
         yield
     except gave_out as error:
         typer.echo(f"lakemill: {error}. It is not done: say it again.", err=True)
-        raise typer.Exit(EXIT_REMOTE) from None
+        raise typer.Exit(exits.REMOTE) from None
     except LakemillError as error:
         typer.echo(f"lakemill: {error}", err=True)
-        raise typer.Exit(EXIT_FOUND) from None
+        raise typer.Exit(exits.REFUSED) from None
 
 
 def say(told: str) -> None:

@@ -1,0 +1,68 @@
+"""Work on the control plane's database from a command: its settings, its transactions, and in whose name."""
+
+import asyncio
+import getpass
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
+
+import typer
+
+from cli import exits
+from contracts.problems import LakemillError
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from resources.database import Database
+    from resources.settings import ControlSettings
+
+_Result = TypeVar("_Result")
+
+
+def administrator() -> str:
+    """Return who is at the command line, for the log."""
+    return f"cli:{getpass.getuser()}"
+
+
+def in_database(work: "Callable[[AsyncConnection], Awaitable[_Result]]") -> _Result:
+    """Return what ``work`` returns, in one transaction; what goes wrong becomes a message and an exit code."""
+
+    async def transaction(db: "Database", _: "ControlSettings") -> _Result:
+        async with db.transaction() as conn:
+            return await work(conn)
+
+    return on_database(transaction)
+
+
+def on_database(work: "Callable[[Database, ControlSettings], Awaitable[_Result]]") -> _Result:
+    """Return what ``work`` returns, in transactions of its own; what goes wrong becomes a message and an exit code."""
+    from resources.database import Database
+
+    settings = configured()
+
+    async def connected() -> _Result:
+        db = Database(settings.database_url, pool_size=2)
+        try:
+            return await work(db, settings)
+        finally:
+            await db.close()
+
+    try:
+        return asyncio.run(connected())
+    except LakemillError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(exits.REMOTE) from None
+
+
+def configured() -> "ControlSettings":
+    """Return the control plane's settings; without them there is a message and an exit code."""
+    from pydantic import ValidationError
+
+    from resources.settings import control_settings
+
+    try:
+        return control_settings()
+    except ValidationError as error:
+        names = ", ".join(f"LAKEMILL_{'_'.join(map(str, found['loc'])).upper()}" for found in error.errors())
+        typer.echo(f"Not configured: {names}. Set them, or run where 'lakemill up' keeps its state.", err=True)
+        raise typer.Exit(exits.CONFIG) from None
