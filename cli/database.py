@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import typer
 
 from cli import exits
+from cli.settings import read_settings
 from contracts.problems import LakemillError
 
 if TYPE_CHECKING:
@@ -37,8 +38,9 @@ def in_database(work: "Callable[[AsyncConnection], Awaitable[_Result]]") -> _Res
 def on_database(work: "Callable[[Database, ControlSettings], Awaitable[_Result]]") -> _Result:
     """Return what ``work`` returns, in transactions of its own; what goes wrong becomes a message and an exit code."""
     from resources.database import Database
+    from resources.settings import control_settings
 
-    settings = configured()
+    settings = read_settings(control_settings)
 
     async def connected() -> _Result:
         db = Database(settings.database_url, pool_size=2)
@@ -52,17 +54,3 @@ def on_database(work: "Callable[[Database, ControlSettings], Awaitable[_Result]]
     except LakemillError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(exits.REMOTE) from None
-
-
-def configured() -> "ControlSettings":
-    """Return the control plane's settings; without them there is a message and an exit code."""
-    from pydantic import ValidationError
-
-    from resources.settings import control_settings
-
-    try:
-        return control_settings()
-    except ValidationError as error:
-        names = ", ".join(f"LAKEMILL_{'_'.join(map(str, found['loc'])).upper()}" for found in error.errors())
-        typer.echo(f"Not configured: {names}. Set them, or run where 'lakemill up' keeps its state.", err=True)
-        raise typer.Exit(exits.CONFIG) from None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from cli import exits
-from cli.database import configured
+from cli.settings import read_settings
 from contracts.identity import Coordinate, safe_id
 from contracts.problems import LakemillError
 
@@ -53,16 +53,10 @@ def coordinate(entity_id: str, data_version: str, dataset: str) -> Coordinate:
 
 def on_lake(work: "Callable[[Lake], _Result]") -> _Result:
     """Return what ``work`` returns; it needs the lake's settings only."""
-    from pydantic import ValidationError
-
     from resources.lake.store import LakeError, S3Lake
     from resources.settings import lake_settings
 
-    try:
-        settings = lake_settings()
-    except ValidationError as error:
-        typer.echo(f"Not configured: {error}", err=True)
-        raise typer.Exit(exits.CONFIG) from None
+    settings = read_settings(lake_settings)
     with _told(LakeError):
         return work(S3Lake(settings, settings.lake_bucket))
 
@@ -71,8 +65,9 @@ def on_both_planes(work: "Callable[[Database, Lake, ControlSettings], Awaitable[
     """Return what ``work`` returns; it needs the control plane's settings."""
     from resources.database import Database, DatabaseUnavailableError
     from resources.lake.store import LakeError, S3Lake
+    from resources.settings import control_settings
 
-    settings = configured()
+    settings = read_settings(control_settings)
 
     async def with_ports() -> _Result:
         db = Database(settings.database_url, statement_seconds=_STATEMENT_SECONDS)
