@@ -5,8 +5,6 @@ import getpass
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
-import typer
-
 from cli import exits
 from cli.settings import read_settings
 from contracts.problems import LakemillError
@@ -35,22 +33,26 @@ def in_database(work: "Callable[[AsyncConnection], Awaitable[_Result]]") -> _Res
     return on_database(transaction)
 
 
-def on_database(work: "Callable[[Database, ControlSettings], Awaitable[_Result]]") -> _Result:
-    """Return what ``work`` returns, in transactions of its own; what goes wrong becomes a message and an exit code."""
-    from resources.database import Database
+def on_database(
+    work: "Callable[[Database, ControlSettings], Awaitable[_Result]]",
+    *gave_out: type[LakemillError],
+    **limits: int,
+) -> _Result:
+    """Return what ``work`` returns, in transactions of its own; what goes wrong becomes a message and an exit code.
+
+    ``gave_out`` is what else than the database may be away, ``limits`` are the database's.
+    """
+    from resources.database import Database, DatabaseUnavailableError
     from resources.settings import control_settings
 
     settings = read_settings(control_settings)
 
     async def connected() -> _Result:
-        db = Database(settings.database_url, pool_size=2)
+        db = Database(settings.database_url, **limits)
         try:
             return await work(db, settings)
         finally:
             await db.close()
 
-    try:
+    with exits.told(DatabaseUnavailableError, *gave_out):
         return asyncio.run(connected())
-    except LakemillError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(exits.REMOTE) from None

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from cli import exits
 from cli.database import administrator, in_database
 from contracts.tenancy import DEFAULT_TENANT, Scope
 
@@ -55,9 +54,7 @@ def revoke(prefix: Annotated[str, typer.Argument(help="The twelve characters aft
     """Make a key useless from now on."""
     from control.tenancy import keys
 
-    if not in_database(lambda conn: keys.revoke(conn, prefix, actor=administrator())):
-        typer.echo(f"There is no key {prefix!r}; 'lakemill keys ls' shows them.", err=True)
-        raise typer.Exit(exits.USAGE)
+    in_database(lambda conn: keys.revoke(conn, prefix, actor=administrator()))
     typer.echo(f"{prefix} is revoked.")
 
 

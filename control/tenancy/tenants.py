@@ -12,7 +12,7 @@ from contracts.tenancy import EVERYBODY, Tenant
 from control.callbacks.webhook_secrets import new_secret
 from control.tables import ACTIVE_SQL, entities, processes, tenants
 from control.tenancy.admin_log import note_admin
-from control.tenancy.keys import UnknownTenantError, tenant_of
+from control.tenancy.keys import tenant_of, unknown_tenant
 
 
 class TenantExistsError(LakemillError):
@@ -47,7 +47,7 @@ async def change(conn: AsyncConnection, tenant: Tenant, actor: str) -> None:
     row = update(tenants).where(tenants.c.id == tenant.id)
     values = {"entity_pattern": tenant.entity_pattern, "limits": _stored(tenant)}
     if not (await conn.execute(row.values(values))).rowcount:
-        raise UnknownTenantError(f"there is no tenant {tenant.id!r}")
+        raise unknown_tenant(tenant.id)
     await note_admin(conn, actor, "tenant_changed", tenant.id, tenant.model_dump(mode="json"))
 
 
@@ -60,7 +60,7 @@ async def get(conn: AsyncConnection, tenant: str, *, is_locked: bool = False) ->
     query = query.where(tenants.c.id == tenant)
     row = (await conn.execute(query.with_for_update() if is_locked else query)).mappings().one_or_none()
     if row is None:
-        raise UnknownTenantError(f"there is no tenant {tenant!r}")
+        raise unknown_tenant(tenant)
     return tenant_of(row)
 
 
