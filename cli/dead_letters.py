@@ -163,11 +163,12 @@ def _wanted(code: str | None, topic: str | None, since: datetime | None, *, with
 
 
 def _facts(row: "RowMapping") -> dict[str, Any]:
-    place = f"{row['topic_id']}/{row['log_partition']}/{row['log_offset']}"
+    from control.log.dead_letters import place_of
+
     size = row["bytes"] if "bytes" in row else len(row["value"] or b"")
     moments = {name: row[name] and row[name].isoformat(timespec="seconds") for name in ("created_at", "redriven_at")}
     named = {name: row[name] for name in ("topic", "code", "message")}
-    return {"place": place, **named, "bytes": size, **moments}
+    return {"place": str(place_of(row)), **named, "bytes": size, **moments}
 
 
 def _bytes(value: bytes | None) -> str:
