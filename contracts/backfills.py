@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from contracts.identity import SafeId, SafeName
 from contracts.messages import DEFAULT_DEADLINE_SECONDS, IdempotencyKey, ProcessRequest, ResourceProfile
+from contracts.reading import sentences
 from contracts.strict_json import canonical
 from contracts.tenancy import EntityPattern
 
@@ -78,8 +79,7 @@ class BackfillRequest(_Strict):
         try:
             self.process_at("any")
         except ValidationError as error:
-            told = [f"{'.'.join(map(str, found['loc']))}: {found['msg']}" for found in error.errors()]
-            raise ValueError("; ".join(told)) from None
+            raise ValueError("; ".join(sentences(error))) from None
         return self
 
     def request_hash(self) -> str:

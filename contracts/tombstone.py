@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from contracts.callbacks import Artifact
 from contracts.identity import Coordinate, SafeId, SafeName
+from contracts.reading import sentences
 from contracts.reports import Token
 from contracts.storage import CorruptSnapshotError
 
@@ -50,7 +51,7 @@ class Tombstone(BaseModel):
         try:
             found = cls.model_validate_json(data)
         except ValidationError as error:
-            told = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+            told = "; ".join(sentences(error))
             raise CorruptSnapshotError(f"{coordinate}: the tombstone cannot be read: {told[:400]}") from error
         if found.coordinate != coordinate:
             raise CorruptSnapshotError(f"{coordinate}: the tombstone is of {found.coordinate}")

@@ -85,6 +85,7 @@ async def test_tenants_from_the_command_line(plane: ControlPlane, tmp_path: Path
     assert "acme-*" in tenants("ls").stdout
     for wrong in ('{"weight": 0}', '{"speed": 1}', "{"):
         assert tenants("set", "acme", "--limits", wrong).returncode == 2
+    assert "weight: greater_than_equal: " in tenants("set", "acme", "--limits", '{"weight": 0}').stderr
     assert "nobody has" in tenants("share", "rates", "acme").stderr
     assert tenants("give", "rates", "acme").returncode == 0
     assert tenants("share", "rates", "*").stdout == "rates is shared with *.\n"
