@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cli import exits
 from cli.calling import Timeout, api, params_of
 from contracts.states import State
 
@@ -84,7 +85,7 @@ def watch(backfill_id: _Id, timeout: Timeout = _A_DAY) -> None:
 
         ask, what = partial(client.backfill, backfill_id), f"backfill {backfill_id}"
         found = poll(ask, _is_over, tell, what=what, seconds=timeout, pause=_LOOK_SECONDS)
-    raise typer.Exit(0 if _is_well(found) else 1)
+    raise typer.Exit(0 if _is_well(found) else exits.FAILED)
 
 
 @app.command("ls")

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli import exits
 from contracts.strict_json import MalformedJsonError, loads
 
 if TYPE_CHECKING:
     from cli.client import ApiClient
 
-EXIT_CONFIG, EXIT_REFUSED, EXIT_REMOTE, EXIT_LATE = 3, 4, 5, 6
 Timeout = Annotated[float, typer.Option(min=1, help="Seconds to wait for its end, at most.")]
 
 
@@ -28,19 +28,19 @@ def api() -> "Iterator[ApiClient]":
         settings = ClientSettings()
     except ValidationError:
         typer.echo("lakemill: no key; 'export LAKEMILL_API_KEY=$(lakemill keys create --quiet)' makes one.", err=True)
-        raise typer.Exit(EXIT_CONFIG) from None
+        raise typer.Exit(exits.CONFIG) from None
     try:
         with ApiClient(settings.api_url, settings.api_key.get_secret_value()) as client:
             yield client
     except ApiUnreachableError as error:
         typer.echo(f"lakemill: {error}", err=True)
-        raise typer.Exit(EXIT_REMOTE) from None
+        raise typer.Exit(exits.REMOTE) from None
     except LateError as error:
         typer.echo(f"lakemill: {error}", err=True)
-        raise typer.Exit(EXIT_LATE) from None
+        raise typer.Exit(exits.LATE) from None
     except ApiError as error:
         typer.echo(f"lakemill: {error}", err=True)
-        raise typer.Exit(EXIT_REMOTE if error.is_fault else EXIT_REFUSED) from None
+        raise typer.Exit(exits.REMOTE if error.is_fault else exits.REFUSED) from None
 
 
 def params_of(text: str | None) -> dict[str, Any] | None:

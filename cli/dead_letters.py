@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.keys import administrator, in_database, on_database
+from cli import exits
+from cli.database import administrator, in_database, on_database
 from contracts.intake import LogPosition
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def redrive(
             typer.echo(f"{each.place}  {'redriven' if each.is_done else 'stays'}: {shown(each.told)}")
         done = sum(each.is_done for each in found)
         typer.echo(f"{done} of {len(found)} redriven.", err=True)
-    raise typer.Exit(0 if all(each.is_done for each in found) else 1)
+    raise typer.Exit(0 if all(each.is_done for each in found) else exits.FAILED)
 
 
 async def _redrive(db: "Database", settings: "ControlSettings", places: Iterable[LogPosition]) -> "list[Redriven]":
@@ -162,11 +163,12 @@ def _wanted(code: str | None, topic: str | None, since: datetime | None, *, with
 
 
 def _facts(row: "RowMapping") -> dict[str, Any]:
-    place = f"{row['topic_id']}/{row['log_partition']}/{row['log_offset']}"
+    from control.log.dead_letters import place_of
+
     size = row["bytes"] if "bytes" in row else len(row["value"] or b"")
     moments = {name: row[name] and row[name].isoformat(timespec="seconds") for name in ("created_at", "redriven_at")}
     named = {name: row[name] for name in ("topic", "code", "message")}
-    return {"place": place, **named, "bytes": size, **moments}
+    return {"place": str(place_of(row)), **named, "bytes": size, **moments}
 
 
 def _bytes(value: bytes | None) -> str:

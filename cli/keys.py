@@ -1,26 +1,15 @@
 """``lakemill keys …``: API keys and the secret that signs callbacks. Talks to the control plane's database."""
 
-import asyncio
-import getpass
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
-from contracts.problems import LakemillError
+from cli.database import administrator, in_database
 from contracts.tenancy import DEFAULT_TENANT, Scope
-
-if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncConnection
-
-    from resources.database import Database
-    from resources.settings import ControlSettings
 
 app = typer.Typer(no_args_is_help=True, help="API keys and the callback secret.")
 
-EXIT_USAGE, EXIT_CONFIG, EXIT_REMOTE = 2, 3, 5
-_Result = TypeVar("_Result")
 _Tenant = Annotated[str, typer.Option(help="Who the key speaks for.")]
 
 
@@ -65,9 +54,7 @@ def revoke(prefix: Annotated[str, typer.Argument(help="The twelve characters aft
     """Make a key useless from now on."""
     from control.tenancy import keys
 
-    if not in_database(lambda conn: keys.revoke(conn, prefix, actor=administrator())):
-        typer.echo(f"There is no key {prefix!r}; 'lakemill keys ls' shows them.", err=True)
-        raise typer.Exit(EXIT_USAGE)
+    in_database(lambda conn: keys.revoke(conn, prefix, actor=administrator()))
     typer.echo(f"{prefix} is revoked.")
 
 
@@ -103,60 +90,11 @@ def rotate_webhook_secret(
     typer.echo(made.get_secret_value())
 
 
-def administrator() -> str:
-    """Return who is at the command line, for the log."""
-    return f"cli:{getpass.getuser()}"
-
-
 def secret_of(tenant: str) -> str:
     """Return the secret that signs the tenant's callbacks."""
     from control.tenancy import webhook_secrets
 
     return in_database(lambda conn: webhook_secrets.newest_of(conn, tenant)).get_secret_value()
-
-
-def in_database(work: "Callable[[AsyncConnection], Awaitable[_Result]]") -> _Result:
-    """Return what ``work`` returns, in one transaction; what goes wrong becomes a message and an exit code."""
-
-    async def transaction(db: "Database", _: "ControlSettings") -> _Result:
-        async with db.transaction() as conn:
-            return await work(conn)
-
-    return on_database(transaction)
-
-
-def on_database(work: "Callable[[Database, ControlSettings], Awaitable[_Result]]") -> _Result:
-    """Return what ``work`` returns, in transactions of its own; what goes wrong becomes a message and an exit code."""
-    from resources.database import Database
-
-    settings = configured()
-
-    async def connected() -> _Result:
-        db = Database(settings.database_url, pool_size=2)
-        try:
-            return await work(db, settings)
-        finally:
-            await db.close()
-
-    try:
-        return asyncio.run(connected())
-    except LakemillError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(EXIT_REMOTE) from None
-
-
-def configured() -> "ControlSettings":
-    """Return the control plane's settings; without them there is a message and an exit code."""
-    from pydantic import ValidationError
-
-    from resources.settings import control_settings
-
-    try:
-        return control_settings()
-    except ValidationError as error:
-        names = ", ".join(f"LAKEMILL_{'_'.join(map(str, found['loc'])).upper()}" for found in error.errors())
-        typer.echo(f"Not configured: {names}. Set them, or run where 'lakemill up' keeps its state.", err=True)
-        raise typer.Exit(EXIT_CONFIG) from None
 
 
 def register(root: typer.Typer) -> None:

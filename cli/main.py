@@ -11,6 +11,7 @@ from cli import (
     dead_letters,
     demo,
     doctor,
+    exits,
     keys,
     processes,
     render,
@@ -27,12 +28,12 @@ class _Commands(TyperGroup):
     """Prints what was raised on purpose as one message; anything else is a defect and keeps its traceback."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the chosen command. Exit codes: 0 done, 1 failed, 2 wrong usage."""
+        """Run the chosen command; how it ends is told by one of ``cli.exits``."""
         try:
             return super().invoke(ctx)
         except LakemillError as error:
             typer.echo(f"lakemill: {error}", err=True)
-            raise typer.Exit(1) from error
+            raise typer.Exit(exits.FAILED) from error
 
 
 app = typer.Typer(

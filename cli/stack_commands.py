@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from cli import exits
 from deploy.local.status import State
 
 _PANEL = "Embedded stack"
@@ -113,7 +114,7 @@ def status(
 
     rows = Stack(STATE_DIR).status()
     print_table(rows)
-    raise typer.Exit(0 if all(row.state is State.UP for row in rows) else 1)
+    raise typer.Exit(0 if all(row.state is State.UP for row in rows) else exits.FAILED)
 
 
 def restart(name: Annotated[str, typer.Argument(help="The server's name, as 'lakemill status' shows it.")]) -> None:

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.keys import administrator, in_database
+from cli.database import administrator, in_database
+from contracts.reading import sentences
 from contracts.tenancy import Tenant, TenantLimits
 
 if TYPE_CHECKING:
@@ -103,8 +104,7 @@ def _tenant(name: str, now: Tenant | None, pattern: str | None, limits: str | No
             limits=now.limits if limits is None else TenantLimits.model_validate_json(limits),
         )
     except ValidationError as error:
-        said = "; ".join(f"{'.'.join(map(str, found['loc']))}: {found['msg']}" for found in error.errors())
-        raise typer.BadParameter(said) from None
+        raise typer.BadParameter("; ".join(sentences(error))) from None
 
 
 def register(root: typer.Typer) -> None:

@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="The topics that Lakemill works with.")
+from cli.settings import read_settings
 
-EXIT_CONFIG = 3
+app = typer.Typer(no_args_is_help=True, help="The topics that Lakemill works with.")
 
 
 @app.callback()
@@ -23,18 +23,10 @@ def ensure(
     wait: Annotated[float, typer.Option(min=0, max=3600, help="Seconds to try while no broker answers.")] = 60.0,
 ) -> None:
     """Create the topics that are missing; say what an existing one of the log lacks. None is ever changed."""
-    from pydantic import ValidationError
-
     from resources.kafka.admin import ensure_direct_topics, ensure_topic
     from resources.settings import kafka_settings
 
-    try:
-        settings = kafka_settings()
-    except ValidationError as error:
-        for found in error.errors(include_url=False, include_context=False, include_input=False):
-            variable = f"LAKEMILL_{'_'.join(map(str, found['loc'])).upper()}"
-            typer.echo(f"Not configured: {variable}: {found['msg']}", err=True)
-        raise typer.Exit(EXIT_CONFIG) from None
+    settings = read_settings(kafka_settings)
     made = ensure_topic(settings, partitions=partitions, replication_factor=replication_factor, wait_seconds=wait)
     typer.echo(f"{settings.kafka_topic} {'is made' if made else 'was there and is as it must be'}.")
     direct = ensure_direct_topics(settings, partitions=partitions, replication_factor=replication_factor)

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from cli.settings import read_settings
+
 _PANEL = "Try it"
 
 
@@ -30,7 +32,7 @@ def land(
         prefix = landing_prefix(Coordinate(entity_id, data_version, name))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    settings = lake_settings()
+    settings = read_settings(lake_settings)
     landing = S3Lake(settings, settings.landing_bucket)
     for file in files:
         landing.put(f"{prefix}{file.name}", file.read_bytes())

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 from contracts.identity import SafeId, SafeName
 from contracts.messages import DEFAULT_DEADLINE_SECONDS, CallbackUrl, IdempotencyKey, ProcessRequest, ResourceProfile
 from contracts.model import Frozen, Strict
+from contracts.reading import sentences
 from contracts.strict_json import canonical
 from contracts.tenancy import EntityPattern
 
@@ -75,8 +76,7 @@ class BackfillRequest(Strict):
         try:
             self.process_at("any")
         except ValidationError as error:
-            told = [f"{'.'.join(map(str, found['loc']))}: {found['msg']}" for found in error.errors()]
-            raise ValueError("; ".join(told)) from None
+            raise ValueError("; ".join(sentences(error))) from None
         return self
 
     def request_hash(self) -> str:

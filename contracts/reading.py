@@ -42,6 +42,11 @@ def validation_errors(error: BrokenRules) -> list[dict[str, str]]:
     ]
 
 
+def sentences(error: BrokenRules) -> list[str]:
+    """Return ``field: rule`` for every broken rule, as ``validation_errors`` has them."""
+    return [f"{each['field']}: {each['rule']}" for each in validation_errors(error)]
+
+
 def _rule(kind: str, message: str) -> str:
     # pydantic's own messages name types and bounds; only a literal's or an enum's could quote at length.
     text = message.removeprefix("Value error, ")

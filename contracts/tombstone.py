@@ -12,6 +12,7 @@ from pydantic import AwareDatetime, ValidationError
 from contracts.callbacks import Artifact
 from contracts.identity import Coordinate, SafeId, SafeName, Token
 from contracts.model import Frozen
+from contracts.reading import sentences
 from contracts.storage import CorruptSnapshotError
 
 
@@ -48,7 +49,7 @@ class Tombstone(Frozen):
         try:
             found = cls.model_validate_json(data)
         except ValidationError as error:
-            told = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+            told = "; ".join(sentences(error))
             raise CorruptSnapshotError(f"{coordinate}: the tombstone cannot be read: {told[:400]}") from error
         if found.coordinate != coordinate:
             raise CorruptSnapshotError(f"{coordinate}: the tombstone is of {found.coordinate}")

@@ -3,15 +3,15 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.answers import json_answer
 from api.auth import Reader, Submitter
 from api.bodies import json_body
 from api.openapi import request_body
-from api.parameters import NoQuery
+from api.parameters import KEY_HEADER, BackfillId, IdempotencyKey, NoQuery
 from api.problems import TENANT_REFUSALS, responses
-from api.routes.processes import KEY_HEADER, idempotency_key
 from api.services import Ports
 from contracts.backfills import (
     MAX_BACKFILL_BYTES,
@@ -59,14 +59,6 @@ class ListQuery(BaseModel):
     cursor: UUID | None = Field(None, description="`next_cursor` of the page before")
 
 
-async def _backfill_id(backfill_id: Annotated[str, Path(json_schema_extra={"format": "uuid"})]) -> UUID:
-    try:
-        return UUID(backfill_id)
-    except ValueError:
-        raise ProblemError("not_found", "there is no such backfill") from None
-
-
-BackfillId = Annotated[UUID, Depends(_backfill_id)]
 _REFUSALS = (*TENANT_REFUSALS, "not_found")
 
 
@@ -94,7 +86,7 @@ async def create(
     caller: Submitter,
     query: Annotated[CreateQuery, Query()],
     asked: Annotated[BackfillRequest, Depends(json_body(BackfillRequest, MAX_BACKFILL_BYTES))],
-    key: Annotated[str | None, Depends(idempotency_key)],
+    key: IdempotencyKey,
     ports: Ports,
 ) -> Response:
     """Ask for an action at many entities. They become ordinary processes, a window at a time.
@@ -106,40 +98,36 @@ async def create(
             raise ProblemError("invalid_idempotency_key", "the header and the body name two keys")
         asked = asked.model_copy(update={"idempotency_key": key})
     if query.dry_run:
-        return _json(await backfills.preview(ports.db, ports.settings, caller.tenant, asked))
+        return json_answer(await backfills.preview(ports.db, ports.settings, caller.tenant, asked))
     made, is_repeated = await backfills.create(ports.db, ports.settings, caller, asked)
-    return _json(made, 200 if is_repeated else 201)
+    return json_answer(made, 200 if is_repeated else 201)
 
 
 @router.get("", response_model=BackfillPage, responses=responses(*TENANT_REFUSALS))
 async def list_backfills(caller: Reader, query: Annotated[ListQuery, Query()], ports: Ports) -> Response:
     """List backfills, newest first."""
-    return _json(await backfills.page(ports.db, caller.tenant_id, limit=query.limit, before=query.cursor))
+    return json_answer(await backfills.page(ports.db, caller.tenant_id, limit=query.limit, before=query.cursor))
 
 
 @router.get("/{backfill_id}", response_model=BackfillView, responses=responses(*_REFUSALS))
 async def get_backfill(caller: Reader, backfill_id: BackfillId, _: NoQuery, ports: Ports) -> Response:
     """Show how far it is, and in which states its processes are."""
-    return _json(await backfills.get(ports.db, caller.tenant_id, backfill_id))
+    return json_answer(await backfills.get(ports.db, caller.tenant_id, backfill_id))
 
 
 @router.post("/{backfill_id}:pause", response_model=BackfillView, responses=responses(*_REFUSALS, "backfill_over"))
 async def pause(caller: Submitter, backfill_id: BackfillId, _: NoQuery, ports: Ports) -> Response:
     """Make no more processes, and release none of those that wait. What is in flight goes on."""
-    return _json(await backfills.steer(ports.db, caller, backfill_id, BackfillState.PAUSED))
+    return json_answer(await backfills.steer(ports.db, caller, backfill_id, BackfillState.PAUSED))
 
 
 @router.post("/{backfill_id}:resume", response_model=BackfillView, responses=responses(*_REFUSALS, "backfill_over"))
 async def resume(caller: Submitter, backfill_id: BackfillId, _: NoQuery, ports: Ports) -> Response:
     """Go on with a paused one."""
-    return _json(await backfills.steer(ports.db, caller, backfill_id, BackfillState.EXPANDING))
+    return json_answer(await backfills.steer(ports.db, caller, backfill_id, BackfillState.EXPANDING))
 
 
 @router.post("/{backfill_id}:cancel", response_model=BackfillView, responses=responses(*_REFUSALS, "backfill_over"))
 async def cancel(caller: Submitter, backfill_id: BackfillId, _: NoQuery, ports: Ports) -> Response:
     """Make no more processes, and cancel those that have not ended."""
-    return _json(await backfills.steer(ports.db, caller, backfill_id, BackfillState.CANCELLING))
-
-
-def _json(model: BaseModel, status: int = 200) -> Response:
-    return Response(model.model_dump_json(), status, media_type="application/json")
+    return json_answer(await backfills.steer(ports.db, caller, backfill_id, BackfillState.CANCELLING))

@@ -5,12 +5,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from api.answers import json_answer
 from api.auth import Submitter
 from api.bodies import json_body
 from api.openapi import request_body
-from api.parameters import NoQuery
+from api.parameters import IdempotencyKey, NoQuery
 from api.problems import TENANT_REFUSALS, responses
-from api.routes.processes import idempotency_key
 from api.services import Ports
 from contracts.messages import MAX_BATCH, MAX_BATCH_BYTES, Batch, BatchItem
 from contracts.problems import ProblemError
@@ -59,7 +59,7 @@ class _Items(BaseModel):
 async def submit_many(
     caller: Submitter,
     _: NoQuery,
-    key: Annotated[str | None, Depends(idempotency_key)],
+    key: IdempotencyKey,
     submitted: Annotated[_Items, Depends(json_body(_Items, MAX_BATCH_BYTES))],
     ports: Ports,
 ) -> Response:
@@ -68,7 +68,7 @@ async def submit_many(
         raise ProblemError("invalid_idempotency_key", "each process of a batch has its own: the field idempotency_key")
     submissions = [_submission(caller, item) for item in submitted.processes]
     results = await accept_many(ports.db, ports.inputs, ports.settings, submissions)
-    return Response(BatchAnswer(results=results).model_dump_json(), media_type="application/json")
+    return json_answer(BatchAnswer(results=results))
 
 
 def _submission(caller: Caller, value: Any) -> Submission | ProblemError:

@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter, Response
 
+from api.answers import json_answer
 from api.auth import Reader, Submitter
 from api.parameters import NoQuery, ProcessId
 from api.problems import TENANT_REFUSALS, responses
@@ -21,15 +22,11 @@ _REFUSALS = (*TENANT_REFUSALS, "not_found")
 )
 async def list_callbacks(caller: Reader, process_id: ProcessId, _: NoQuery, ports: Ports) -> Response:
     """Show the callbacks of a process with every try; there are none before it has ended."""
-    return _json(await callbacks_of(ports.db, caller.tenant_id, process_id))
+    return json_answer(await callbacks_of(ports.db, caller.tenant_id, process_id))
 
 
 @router.post(":redeliver", status_code=202, response_model=Callbacks, responses=responses(*_REFUSALS, "no_callback"))
 async def redeliver(caller: Submitter, process_id: ProcessId, _: NoQuery, ports: Ports) -> Response:
     """Send the callbacks again, delivered or given up: the same bytes under the same webhook-id."""
     await send_again(ports.db, caller, process_id)
-    return _json(await callbacks_of(ports.db, caller.tenant_id, process_id), 202)
-
-
-def _json(found: Callbacks, status: int = 200) -> Response:
-    return Response(found.model_dump_json(), status, media_type="application/json")
+    return json_answer(await callbacks_of(ports.db, caller.tenant_id, process_id), 202)

@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter, Response
 
+from api.answers import json_answer
 from api.auth import Reader
 from api.parameters import NoQuery
 from api.problems import TENANT_REFUSALS, responses
@@ -21,4 +22,4 @@ async def list_actions(_caller: Reader, _: NoQuery, ports: Ports) -> Response:
     """List the published actions, each with the JSON Schema of its parameters, and the named profiles."""
     async with ports.db.reading() as conn:
         found = await catalogue(conn)
-    return Response(found.model_dump_json(), media_type="application/json")
+    return json_answer(found)

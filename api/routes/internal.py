@@ -6,6 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, ValidationError
 
+from api.answers import json_answer
 from api.auth import MAX_CATALOGUE_BYTES, MAX_INTAKE_BYTES, MAX_LAUNCH_BYTES, MAX_REPORT_BYTES, signed_body
 from api.openapi import request_body
 from api.problems import responses
@@ -40,7 +41,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 )
 async def report(body: Annotated[bytes, Depends(signed_body(MAX_REPORT_BYTES))], ports: Ports) -> Response:
     """Take in what a run reports."""
-    return _json(await reports.receive(ports.db, ports.lake, _parse(Report, body), ports.settings))
+    return json_answer(await reports.receive(ports.db, ports.lake, _parse(Report, body), ports.settings))
 
 
 @router.post(
@@ -61,7 +62,7 @@ async def launch_members(
     _: Annotated[bytes, Depends(signed_body(MAX_LAUNCH_BYTES))], launch_id: UUID, ports: Ports
 ) -> Response:
     """Return the attempts of a launch that are still wanted."""
-    return _json(await reports.launch_members(ports.db, launch_id))
+    return json_answer(await reports.launch_members(ports.db, launch_id))
 
 
 @router.put(
@@ -83,7 +84,3 @@ def _parse(model: type[_Model], body: bytes) -> _Model:
         return model.model_validate_json(body)
     except ValidationError as error:
         raise ProblemError("validation_failed", "a field breaks its rule", errors=validation_errors(error)) from error
-
-
-def _json(model: BaseModel) -> Response:
-    return Response(model.model_dump_json(), media_type="application/json")

@@ -1,25 +1,24 @@
 """What tenants call: submit a process, look at one, list them."""
 
-import json
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.answers import NEW_REFUSALS, SUBMIT_REFUSALS, accepted, json_answer
 from api.auth import Reader, Submitter
 from api.bodies import json_body
 from api.openapi import request_body
-from api.parameters import NoQuery, ProcessId
+from api.parameters import KEY_HEADER, IdempotencyKey, NoQuery, ProcessId
 from api.problems import TENANT_REFUSALS, responses
 from api.services import Ports
 from contracts.identity import SafeId, SafeName
 from contracts.messages import ProcessRequest
-from contracts.problems import ProblemError
 from contracts.states import State
 from contracts.views import MAX_PAGE, Accepted, Preview, ProcessPage, ProcessView
 from control import processes, requests
-from control.accepting.accept import Answer, Joined, accept, accept_or_join
+from control.accepting.accept import Joined, accept, accept_or_join
 from control.accepting.preview import preview
 from control.accepting.submission import Submission
 
@@ -32,52 +31,12 @@ EXAMPLE = {
     "callback_url": "https://api.internal/v1/processes/callback",
     "resource_profile": {"driver_cores": 4, "executor_instances": 8, "executor_memory": "16g"},
 }
-KEY_HEADER = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "required": False,
-    "description": "Repeat a submit safely: the same key and body get the first answer again.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-}
-
-
 _INSTEAD: dict[int | str, dict[str, Any]] = {
     200: {
         "model": ProcessView | Preview,
         "description": "Nothing was accepted: the process that exists, or the preview.",
     }
 }
-
-
-_NEW_REFUSALS = (
-    *TENANT_REFUSALS,
-    "not_found",
-    "invalid_idempotency_key",
-    "unknown_action",
-    "recovering",
-    "missing_input",
-    "callback_forbidden",
-    "source_forbidden",
-    "idempotency_key_reused",
-    "action_changed",
-    "backlog_full",
-    "process_active",
-    "version_already_published",
-    "version_retired",
-)
-"""What anything that would make a new process may be answered."""
-
-
-SUBMIT_REFUSALS = (
-    *_NEW_REFUSALS,
-    "payload_too_large",
-    "unsupported_media_type",
-    "malformed_json",
-    "duplicate_key",
-    "conflicting_request",
-    "too_many_subscribers",
-)
-"""What a submit may be answered."""
 
 
 class SubmitQuery(BaseModel):
@@ -107,17 +66,6 @@ class ListQuery(BaseModel):
     cursor: Annotated[str, Field(max_length=64)] | None = Field(None, description="`next_cursor` of the page before")
 
 
-async def idempotency_key(request: Request) -> str | None:
-    """Return the Idempotency-Key; raises ProblemError unless it stands once and is 1 to 255 visible characters."""
-    values = request.headers.getlist("idempotency-key")
-    if not values:
-        return None
-    key = values[0]
-    if len(values) > 1 or not 1 <= len(key) <= 255 or not all("\x21" <= character <= "\x7e" for character in key):
-        raise ProblemError("invalid_idempotency_key", "it must stand once, as 1 to 255 visible ASCII characters")
-    return key
-
-
 @router.post(
     "",
     status_code=202,
@@ -129,16 +77,18 @@ async def submit(
     caller: Submitter,
     query: Annotated[SubmitQuery, Query()],
     submitted: Annotated[ProcessRequest, Depends(json_body(ProcessRequest))],
-    key: Annotated[str | None, Depends(idempotency_key)],
+    key: IdempotencyKey,
     ports: Ports,
 ) -> Response:
     """Ask for one action at one coordinate. 202 means: it will end in exactly one terminal state."""
     if query.dry_run:
-        return _json(await preview(ports.db, ports.inputs, ports.settings, caller.tenant, submitted))
+        return json_answer(await preview(ports.db, ports.inputs, ports.settings, caller.tenant, submitted))
     do = accept_or_join if query.on_conflict == "use_existing" else accept
     answer = await do(ports.db, ports.inputs, ports.settings, Submission(caller.tenant, submitted, caller.actor, key))
     if isinstance(answer, Joined):
-        return _json(await processes.get(ports.db, ports.runs, ports.settings, caller.tenant_id, answer.process_id))
+        return json_answer(
+            await processes.get(ports.db, ports.runs, ports.settings, caller.tenant_id, answer.process_id)
+        )
     return accepted(answer)
 
 
@@ -151,7 +101,7 @@ async def list_processes(caller: Reader, query: Annotated[ListQuery, Query()], p
     """List processes, newest first."""
     filters: dict[str, Any] = query.model_dump(include={"entity_id", "data_version", "action", "state", "backfill_id"})
     page = await processes.page(ports.db, caller.tenant_id, filters, limit=query.limit, cursor=query.cursor)
-    return _json(page)
+    return json_answer(page)
 
 
 @router.get(
@@ -161,7 +111,7 @@ async def list_processes(caller: Reader, query: Annotated[ListQuery, Query()], p
 )
 async def get_process(caller: Reader, process_id: ProcessId, _: NoQuery, ports: Ports) -> Response:
     """Show one process: state, timeline, run, snapshot, callback."""
-    return _json(await processes.get(ports.db, ports.runs, ports.settings, caller.tenant_id, process_id))
+    return json_answer(await processes.get(ports.db, ports.runs, ports.settings, caller.tenant_id, process_id))
 
 
 @router.post(
@@ -175,7 +125,7 @@ async def cancel(caller: Submitter, process_id: ProcessId, _: NoQuery, ports: Po
     Where a commit may still be under way the state changes a little later; `blocked_by` says so.
     """
     await requests.cancel(ports.db, ports.lake, ports.settings, caller, process_id)
-    return _json(await processes.get(ports.db, ports.runs, ports.settings, caller.tenant_id, process_id))
+    return json_answer(await processes.get(ports.db, ports.runs, ports.settings, caller.tenant_id, process_id))
 
 
 @router.post(
@@ -183,26 +133,14 @@ async def cancel(caller: Submitter, process_id: ProcessId, _: NoQuery, ports: Po
     status_code=202,
     response_model=Accepted,
     openapi_extra={"parameters": [KEY_HEADER]},
-    responses=responses(*_NEW_REFUSALS, "process_not_retriable"),
+    responses=responses(*NEW_REFUSALS, "process_not_retriable"),
 )
 async def retry(
     caller: Submitter,
     process_id: ProcessId,
     _: NoQuery,
-    key: Annotated[str | None, Depends(idempotency_key)],
+    key: IdempotencyKey,
     ports: Ports,
 ) -> Response:
     """Make a new process of the request of one that failed, was cancelled or expired."""
     return accepted(await requests.retry(ports.db, ports.inputs, ports.settings, caller, process_id, key))
-
-
-def accepted(answer: Answer) -> Response:
-    """Return the 202 of what was accepted, or of its first answer."""
-    headers = {"Location": answer.body["links"]["self"]}
-    if answer.is_repeated:
-        headers["Idempotency-Replayed"] = "true"
-    return Response(json.dumps(answer.body), 202, headers, "application/json")
-
-
-def _json(model: BaseModel) -> Response:
-    return Response(model.model_dump_json(), media_type="application/json")

@@ -5,12 +5,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.answers import SUBMIT_REFUSALS, accepted, json_answer
 from api.auth import Reader, Submitter
 from api.bodies import json_body
 from api.openapi import request_body
-from api.parameters import NoQuery
+from api.parameters import KEY_HEADER, IdempotencyKey, NoQuery
 from api.problems import TENANT_REFUSALS, responses
-from api.routes.processes import KEY_HEADER, SUBMIT_REFUSALS, accepted, idempotency_key
 from api.services import Ports
 from contracts.identity import Coordinate, SafeId, SafeName
 from contracts.messages import Registration
@@ -47,7 +47,9 @@ class ListQuery(BaseModel):
 async def list_snapshots(caller: Reader, query: Annotated[ListQuery, Query()], ports: Ports) -> Response:
     """List the snapshots at your entities and at those that are shared with you."""
     filters: dict[str, Any] = query.model_dump(include={"entity_id", "data_version", "dataset"})
-    return _json(await snapshot_views.page(ports.db, caller.tenant_id, filters, limit=query.limit, cursor=query.cursor))
+    return json_answer(
+        await snapshot_views.page(ports.db, caller.tenant_id, filters, limit=query.limit, cursor=query.cursor)
+    )
 
 
 @router.get(
@@ -63,7 +65,7 @@ async def get_snapshot(
         place = Coordinate(entity_id, data_version, dataset)
     except ValueError:
         raise ProblemError("not_found", "there is no such snapshot") from None
-    return _json(await snapshot_views.get(ports.db, caller.tenant_id, place))
+    return json_answer(await snapshot_views.get(ports.db, caller.tenant_id, place))
 
 
 @router.post(
@@ -77,7 +79,7 @@ async def register_snapshot(
     caller: Submitter,
     _: NoQuery,
     registration: Annotated[Registration, Depends(json_body(Registration))],
-    key: Annotated[str | None, Depends(idempotency_key)],
+    key: IdempotencyKey,
     ports: Ports,
 ) -> Response:
     """Publish files from outside: a process of the action that makes the dataset of them reads, checks and copies them.
@@ -88,7 +90,3 @@ async def register_snapshot(
         action = await registering(conn, caller.tenant_id, registration.dataset, key)
     submission = Submission(caller.tenant, registration.request(action), caller.actor, key)
     return accepted(await accept(ports.db, ports.inputs, ports.settings, submission))
-
-
-def _json(model: BaseModel) -> Response:
-    return Response(model.model_dump_json(), media_type="application/json")

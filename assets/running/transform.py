@@ -10,6 +10,7 @@ from assets.declaration import Action
 from assets.errors import ActionContractError, ActionRaisedError
 from assets.running.audit import broken_rows
 from assets.tables.schema import Schema
+from contracts.reading import sentences
 from contracts.strict_json import canonical
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ def parse_params(action: Action, params: Mapping[str, Any]) -> BaseModel:
     try:
         return action.params_model.model_validate_json(canonical(dict(params)))
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-        raise ActionContractError(f"the parameters do not fit action {action.name}: {problems}") from error
+        told = "; ".join(sentences(error))
+        raise ActionContractError(f"the parameters do not fit action {action.name}: {told}") from error
 
 
 def transform(action: Action, inputs: "Mapping[str, DataFrame]", params: BaseModel) -> "DataFrame":

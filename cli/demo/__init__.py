@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from cli import exits
+
 
 def register(root: typer.Typer) -> None:
     """Add ``demo`` to the command line."""
@@ -20,4 +22,4 @@ def demo(
     """Ingest flights and TPC-H, compute on them through the API, verify every callback and snapshot."""
     from cli.demo.session import demo_session
 
-    raise typer.Exit(0 if demo_session(whole_year=whole_year, scale=scale) else 1)
+    raise typer.Exit(0 if demo_session(whole_year=whole_year, scale=scale) else exits.FAILED)

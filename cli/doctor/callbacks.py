@@ -2,12 +2,11 @@
 
 import asyncio
 import json
-from base64 import b64encode
 from datetime import UTC, datetime
-from secrets import token_bytes
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from cli.doctor.asking import ask
 from cli.doctor.check import Check, Group, Result, failed, passed, warned
 from cli.doctor.site import NotConfiguredError, Site
 from contracts.tenancy import DEFAULT_TENANT
@@ -76,7 +75,9 @@ def _forgery(site: Site) -> Result:
     genuine = _sighting(site)
     if not genuine.outcome.is_delivered:
         return failed(f"not even the genuine test callback was taken: {_words(genuine)}")
-    seen = site.once("forgery", lambda: _send(site, _url(site), _FORGED, _another_secret()))
+    from control.tenancy.webhook_secrets import new_secret
+
+    seen = site.once("forgery", lambda: _send(site, _url(site), _FORGED, new_secret()))
     if seen.outcome.is_delivered:
         return warned(f"{seen.outcome.status} to a wrong signature: the receiver believes whoever knows its URL")
     status = seen.outcome.status
@@ -88,29 +89,16 @@ def _forgery(site: Site) -> Result:
 def _sighting(site: Site) -> "Sighting":
     """Return what was seen of the one genuine callback for all checks.
 
-    Raises DatabaseUnavailableError, UnknownTenantError.
+    Raises DatabaseUnavailableError, PostgresError, UnknownTenantError.
     """
     return site.once("callback", lambda: _send(site, _url(site), _GENUINE, _our_secret(site)))
 
 
 def _our_secret(site: Site) -> str:
     database_url = site.control.database_url
-    from control.tenancy import webhook_secrets
-    from resources.database import Database
+    from control.tenancy.webhook_secrets import newest_of
 
-    async def read() -> str:
-        db = Database(database_url, pool_size=2)
-        try:
-            async with db.transaction() as conn:
-                return (await webhook_secrets.newest_of(conn, DEFAULT_TENANT)).get_secret_value()
-        finally:
-            await db.close()
-
-    return asyncio.run(read())
-
-
-def _another_secret() -> str:
-    return f"whsec_{b64encode(token_bytes(32)).decode()}"
+    return ask(site, database_url, lambda conn: newest_of(conn, DEFAULT_TENANT)).get_secret_value()
 
 
 def _send(site: Site, url: str, message: str, secret: str) -> "Sighting":

@@ -9,9 +9,8 @@ from typing import Annotated
 
 import typer
 
+from cli import exits
 from cli.doctor.check import Group, Status
-
-EXIT_FAILED, EXIT_CONFIGURATION = 1, 3
 
 
 def doctor(  # noqa: PLR0913, PLR0917 - one for each option
@@ -50,7 +49,7 @@ def doctor(  # noqa: PLR0913, PLR0917 - one for each option
         site = Site.from_environment(options)
     except ConfigurationError as error:
         typer.echo(f"A setting cannot be used: {error}", err=True)
-        raise typer.Exit(EXIT_CONFIGURATION) from None
+        raise typer.Exit(exits.CONFIG) from None
     outcomes = []
     with _quiet():
         for outcome in run_checks(site, ALL, only or ()):
@@ -65,10 +64,10 @@ def doctor(  # noqa: PLR0913, PLR0917 - one for each option
 
 def _exit(statuses: set[Status], *, strict: bool) -> None:
     if Status.FAIL in statuses or (strict and Status.WARN in statuses):
-        raise typer.Exit(EXIT_FAILED)
+        raise typer.Exit(exits.FAILED)
     if statuses == {Status.SKIP}:
         typer.echo("Nothing is configured here: set LAKEMILL_… as the deployment does.", err=True)
-        raise typer.Exit(EXIT_CONFIGURATION)
+        raise typer.Exit(exits.CONFIG)
 
 
 @contextmanager

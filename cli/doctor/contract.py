@@ -1,24 +1,23 @@
 """Which storage contracts the lake's snapshots were written by."""
 
-import re
 from collections import Counter
 from itertools import islice
 
 from cli.doctor.check import Check, Group, Result, failed, passed, warned
 from cli.doctor.site import Site
 from cli.doctor.storage import reached
-from contracts.storage import STORAGE_CONTRACT_VERSION
+from contracts.delta_entry import VERSION_PROPERTY
+from contracts.storage import STORAGE_CONTRACT_VERSION, committed_at_key
 from contracts.strict_json import loads
 from resources.lake.store import S3Lake
 
 MAX_KEYS = 20_000
 MAX_COMMITS = 100
-_COMMIT = re.compile(r"[A-Za-z0-9][^/]*/[^/]+/[^/]+/_delta_log/0{20}\.json")
 
 
 def _versions(site: Site) -> Result:
     lake = S3Lake(reached(site), site.lake.lake_bucket)
-    keys = (found.key for found in islice(lake.list(""), MAX_KEYS) if _COMMIT.fullmatch(found.key))
+    keys = (found.key for found in islice(lake.list(""), MAX_KEYS) if committed_at_key(found.key))
     found = {key: _version(lake.get(key) or b"") for key in islice(keys, MAX_COMMITS)}
     nameless = [key for key, version in found.items() if version is None]
     if nameless:
@@ -35,7 +34,7 @@ def _version(commit: bytes) -> str | None:
     try:
         actions = [loads(line) for line in commit.splitlines()]
         (metadata,) = (action["metaData"] for action in actions if "metaData" in action)
-        return str(metadata["configuration"]["lakemill.contract_version"])
+        return str(metadata["configuration"][VERSION_PROPERTY])
     except (KeyError, TypeError, ValueError):
         return None
 

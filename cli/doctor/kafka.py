@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from cli.doctor.check import Check, Group, Result, failed, passed, warned
 from cli.doctor.site import Site
 from cli.doctor.tls import tls_result
+from resources.kafka.admin import RECORD_ROOM
 
 if TYPE_CHECKING:
     from resources.kafka.probe import KafkaAnswers
@@ -14,7 +15,6 @@ WANTED_RETENTION_DAYS = 7
 _DAY_MS = 24 * 3600 * 1000
 _BATCH_BYTES = 1024
 """What a batch adds to a record: its headers, the key."""
-_ROOM = 4
 _DANGEROUS = ("DELETE", "ALTER", "ALTER_CONFIGS")
 
 
@@ -81,7 +81,7 @@ def record_size(site: Site, kafka: "KafkaAnswers") -> Result:
     told = f"max.message.bytes is {largest}, LAKEMILL_KAFKA_MAX_RECORD_BYTES is {ours}"
     if largest < ours + _BATCH_BYTES:
         return failed(f"{told}: the broker refuses records that we accepted")
-    if largest < _ROOM * ours:
+    if largest < RECORD_ROOM * ours:
         return warned(f"{told}: an oversized record is refused by the broker and leaves no dead letter")
     return passed(told)
 
@@ -161,7 +161,7 @@ CHECKS = (
         "kafka.record_size",
         Group.KAFKA,
         "Is max.message.bytes large enough for our records, with room to see one that is too large?",
-        f"Set the topic's max.message.bytes to {_ROOM} x LAKEMILL_KAFKA_MAX_RECORD_BYTES.",
+        f"Set the topic's max.message.bytes to {RECORD_ROOM} x LAKEMILL_KAFKA_MAX_RECORD_BYTES.",
         connected(record_size),
     ),
     Check(

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings
 
+from cli.settings import setting_errors
 from contracts.problems import LakemillError
 from resources.cluster.port import ClusterAbsentError
 from resources.cluster.review import ClusterReview
@@ -189,11 +190,9 @@ def _read(settings: type[_Settings]) -> _Settings | None:
     try:
         return settings()
     except ValidationError as error:
-        wrong = [found for found in error.errors() if found["type"] != "missing"]
-        if not wrong:
-            return None
-        names = ", ".join(f"LAKEMILL_{'_'.join(map(str, found['loc'])).upper()}: {found['msg']}" for found in wrong)
-        raise ConfigurationError(names) from None
+        if refused := setting_errors(error, with_missing=False):
+            raise ConfigurationError("; ".join(refused)) from None
+        return None
 
 
 def _connect(namespace: str | None) -> ClusterReview:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli import exits
 from cli.calling import Timeout, api, params_of
 from cli.processes.bodies import body_of
 
 if TYPE_CHECKING:
     from cli.client import ApiClient
 
-EXIT_ENDED_OTHERWISE = 1
 _PANEL = "Processes"
 _ProcessId = Annotated[str, typer.Argument(help="The process's id.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print the API's answer instead of a text.")]
@@ -130,7 +130,7 @@ def _watch(client: "ApiClient", process_id: str, timeout: float, *, as_json: boo
     process = follow(client, process_id, timeout, is_quiet=as_json)
     if as_json:
         typer.echo(json.dumps(process, indent=1))
-    raise typer.Exit(0 if process["state"] == State.SUCCEEDED else EXIT_ENDED_OTHERWISE)
+    raise typer.Exit(0 if process["state"] == State.SUCCEEDED else exits.FAILED)
 
 
 def _print(answer: dict[str, Any], *, as_json: bool) -> None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.keys import EXIT_USAGE, administrator
+from cli import exits
+from cli.database import administrator
 from cli.snapshots.running import (
-    EXIT_FOUND,
     AsJson,
     Dataset,
     DataVersion,
@@ -42,7 +42,7 @@ def retire(
     place = coordinate(entity_id, data_version, dataset)
     if not yes and not sys.stdin.isatty():
         typer.echo("lakemill: there is nobody to ask; --yes retires it without.", err=True)
-        raise typer.Exit(EXIT_USAGE)
+        raise typer.Exit(exits.USAGE)
 
     def retirer(db: "Database", lake: "Lake", settings: "ControlSettings") -> "Retirer":
         return Retirer(db, lake, settings, administrator(), tell=say)
@@ -70,7 +70,7 @@ def rebuild(*, as_json: AsJson = False) -> None:
         typer.echo(json.dumps({"is_over": findings.is_over, **findings.document()}, indent=1))
     else:
         describe(findings)
-    raise typer.Exit(0 if findings.is_well else EXIT_FOUND)
+    raise typer.Exit(0 if findings.is_well else exits.FOUND)
 
 
 def _ask(place: Coordinate, standing: "Standing") -> None:

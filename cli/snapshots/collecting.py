@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.keys import EXIT_USAGE, administrator
+from cli import exits
+from cli.database import administrator
 from cli.snapshots.running import AsJson, SomeEntity, on_both_planes, progress_bar, say
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def collect(
     """Remove what attempts have left behind that published nothing. Cut off, say it again."""
     if not (dry_run or yes or sys.stdin.isatty()):
         typer.echo("lakemill: there is nobody to ask; --yes removes without, --dry-run only looks.", err=True)
-        raise typer.Exit(EXIT_USAGE)
+        raise typer.Exit(exits.USAGE)
 
     async def work(db: "Database", lake: "Lake", settings: "ControlSettings") -> "Collected":
         from control.recovery.gc import Collector

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.keys import EXIT_CONFIG
+from cli import exits
 from cli.snapshots.running import (
-    EXIT_FOUND,
     AsJson,
     Dataset,
     EntityId,
@@ -55,7 +54,7 @@ def verify(
                 typer.echo(f"    {problem}")
     if not reports:
         typer.echo("lakemill: nothing is published there", err=True)
-    raise typer.Exit(0 if reports and all(report.ok for report in reports) else EXIT_FOUND)
+    raise typer.Exit(0 if reports and all(report.ok for report in reports) else exits.FOUND)
 
 
 def diff(
@@ -92,13 +91,13 @@ def diff(
         typer.echo(json.dumps(told, indent=1, default=str))
     else:
         _describe(commits, rows)
-    raise typer.Exit(EXIT_FOUND if commits.data or (rows and not rows.is_none) else 0)
+    raise typer.Exit(exits.FOUND if commits.data or (rows and not rows.is_none) else 0)
 
 
 def _needs_arrow() -> None:
     if importlib.util.find_spec("pyarrow") is None:
         typer.echo("lakemill: this reads Parquet and needs pyarrow: run it in the compute plane's image.", err=True)
-        raise typer.Exit(EXIT_CONFIG)
+        raise typer.Exit(exits.CONFIG)
 
 
 def _verified(lake: "Lake", places: "list[Coordinate]", deep: bool) -> "list[VerifyReport]":

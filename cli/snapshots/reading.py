@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli import exits
 from cli.snapshots.running import (
-    EXIT_FOUND,
     AsJson,
     Dataset,
     DataVersion,
@@ -105,4 +105,4 @@ def _tell(entries: "list[Entry]", as_json: bool, columns: tuple[str, ...]) -> No
         print_table(rows, columns)
         for error in errors:
             typer.echo(error, err=True)
-    raise typer.Exit(EXIT_FOUND if errors else 0)
+    raise typer.Exit(exits.FOUND if errors else 0)

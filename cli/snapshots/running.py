@@ -4,16 +4,16 @@ Exit codes of all of them: 0 done, and nothing is amiss; 1 you said no; 2 wrong 
 done and something was found that a person or a script must look at; 5 the database or the lake gave out: say it again.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from cli.keys import EXIT_CONFIG, EXIT_REMOTE, configured
+from cli import exits
+from cli.database import on_database
+from cli.settings import read_settings
 from contracts.identity import Coordinate, safe_id
-from contracts.problems import LakemillError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from resources.lake.store import Lake
     from resources.settings import ControlSettings
 
-EXIT_FOUND = 4
 _STATEMENT_SECONDS = 600
 _Result = TypeVar("_Result")
 _Item = TypeVar("_Item")
@@ -53,48 +52,22 @@ def coordinate(entity_id: str, data_version: str, dataset: str) -> Coordinate:
 
 def on_lake(work: "Callable[[Lake], _Result]") -> _Result:
     """Return what ``work`` returns; it needs the lake's settings only."""
-    from pydantic import ValidationError
-
     from resources.lake.store import LakeError, S3Lake
     from resources.settings import lake_settings
 
-    try:
-        settings = lake_settings()
-    except ValidationError as error:
-        typer.echo(f"Not configured: {error}", err=True)
-        raise typer.Exit(EXIT_CONFIG) from None
-    with _told(LakeError):
+    settings = read_settings(lake_settings)
+    with exits.told(LakeError):
         return work(S3Lake(settings, settings.lake_bucket))
 
 
 def on_both_planes(work: "Callable[[Database, Lake, ControlSettings], Awaitable[_Result]]") -> _Result:
     """Return what ``work`` returns; it needs the control plane's settings."""
-    from resources.database import Database, DatabaseUnavailableError
     from resources.lake.store import LakeError, S3Lake
 
-    settings = configured()
+    async def with_lake(db: "Database", settings: "ControlSettings") -> _Result:
+        return await work(db, S3Lake(settings, settings.lake_bucket), settings)
 
-    async def with_ports() -> _Result:
-        db = Database(settings.database_url, statement_seconds=_STATEMENT_SECONDS)
-        try:
-            return await work(db, S3Lake(settings, settings.lake_bucket), settings)
-        finally:
-            await db.close()
-
-    with _told(LakeError, DatabaseUnavailableError):
-        return asyncio.run(with_ports())
-
-
-@contextmanager
-def _told(*gave_out: type[LakemillError]) -> Iterator[None]:
-    try:
-        yield
-    except gave_out as error:
-        typer.echo(f"lakemill: {error}. It is not done: say it again.", err=True)
-        raise typer.Exit(EXIT_REMOTE) from None
-    except LakemillError as error:
-        typer.echo(f"lakemill: {error}", err=True)
-        raise typer.Exit(EXIT_FOUND) from None
+    return on_database(with_lake, LakeError, statement_seconds=_STATEMENT_SECONDS)
 
 
 def say(told: str) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from contracts.intake import MAX_HEADERS, MAX_HEADERS_BYTES, LogHeader, LogPosition, LogRecord
 from contracts.messages import CONTRACT_VERSION, ReleaseRecord
 from contracts.problems import LakemillError
+from contracts.reading import sentences
 from contracts.strict_json import MalformedJsonError, loads
 from control.log.tables import dead_letters
 from control.rules.dead import DeadCode, DeadRecordError
@@ -74,10 +75,7 @@ def read_record(record: LogRecord) -> ReleaseRecord:
     try:
         released = ReleaseRecord.model_validate(value)
     except ValidationError as error:
-        broken = sorted(
-            {".".join(str(part) for part in found["loc"])[:64] + ": " + found["type"] for found in error.errors()}
-        )
-        raise DeadRecordError(DeadCode.INVALID_RECORD, "; ".join(broken)) from error
+        raise DeadRecordError(DeadCode.INVALID_RECORD, "; ".join(sentences(error))) from error
     if released.request().request_hash() != released.request_hash_:
         raise DeadRecordError(DeadCode.HASH_MISMATCH, "the record does not match its own hash")
     return released

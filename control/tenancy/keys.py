@@ -52,11 +52,17 @@ class Caller:
 
 
 class UnknownTenantError(LakemillError):
-    """No such tenant. Run the migrations: they create the tenant 'default'."""
+    """No such tenant. Correct its name, or make it."""
 
 
 class UnknownKeyError(LakemillError):
     """No such key, or it is of no use any more."""
+
+
+def unknown_tenant(tenant_id: str) -> UnknownTenantError:
+    """Return the refusal of a tenant that is not there."""
+    remedy = "'lakemill tenants ls' shows them, 'lakemill tenants create' makes one"
+    return UnknownTenantError(f"there is no tenant {tenant_id!r}; {remedy}")
 
 
 async def create(
@@ -69,7 +75,7 @@ async def create(
 ) -> SecretStr:
     """Store a new key and return it whole, for the only time. Raises UnknownTenantError."""
     if await conn.scalar(select(tenants.c.id).where(tenants.c.id == tenant_id)) is None:
-        raise UnknownTenantError(f"there is no tenant {tenant_id!r}; run 'python -m control.migrate' first")
+        raise unknown_tenant(tenant_id)
     prefix, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
     await conn.execute(
         insert(api_keys).values(
@@ -92,14 +98,14 @@ async def listing(conn: AsyncConnection) -> Sequence[RowMapping]:
     return (await conn.execute(select(*columns).order_by(api_keys.c.created_at))).mappings().all()
 
 
-async def revoke(conn: AsyncConnection, prefix: str, *, actor: str = "system") -> bool:
-    """Make a key useless from now on; returns False when there is no such key. Revoking twice is no error."""
+async def revoke(conn: AsyncConnection, prefix: str, *, actor: str = "system") -> None:
+    """Make a key useless from now on. Revoking twice is no error. Raises UnknownKeyError."""
     changed = update(api_keys).where(api_keys.c.prefix == prefix)
     revoked = changed.values(revoked_at=func.coalesce(api_keys.c.revoked_at, func.now()))
     tenant_id = await conn.scalar(revoked.returning(api_keys.c.tenant_id))
-    if tenant_id is not None:
-        await note_admin(conn, actor, "key_revoked", tenant_id, {"prefix": prefix})
-    return tenant_id is not None
+    if tenant_id is None:
+        raise UnknownKeyError(f"there is no key {prefix!r}; 'lakemill keys ls' shows them")
+    await note_admin(conn, actor, "key_revoked", tenant_id, {"prefix": prefix})
 
 
 async def rotate(conn: AsyncConnection, prefix: str, overlap: timedelta, *, actor: str = "system") -> SecretStr:

@@ -11,7 +11,7 @@ from contracts.problems import LakemillError
 from contracts.tenancy import EVERYBODY, Tenant
 from control.tables import ACTIVE_SQL, entities, processes, tenants
 from control.tenancy.admin_log import note_admin
-from control.tenancy.keys import UnknownTenantError, tenant_of
+from control.tenancy.keys import tenant_of, unknown_tenant
 from control.tenancy.webhook_secrets import new_secret
 
 
@@ -47,7 +47,7 @@ async def change(conn: AsyncConnection, tenant: Tenant, actor: str) -> None:
     row = update(tenants).where(tenants.c.id == tenant.id)
     values = {"entity_pattern": tenant.entity_pattern, "limits": _stored(tenant)}
     if not (await conn.execute(row.values(values))).rowcount:
-        raise UnknownTenantError(f"there is no tenant {tenant.id!r}")
+        raise unknown_tenant(tenant.id)
     await note_admin(conn, actor, "tenant_changed", tenant.id, tenant.model_dump(mode="json"))
 
 
@@ -60,7 +60,7 @@ async def get(conn: AsyncConnection, tenant_id: str, *, is_locked: bool = False)
     query = query.where(tenants.c.id == tenant_id)
     row = (await conn.execute(query.with_for_update() if is_locked else query)).mappings().one_or_none()
     if row is None:
-        raise UnknownTenantError(f"there is no tenant {tenant_id!r}")
+        raise unknown_tenant(tenant_id)
     return tenant_of(row)
 
 

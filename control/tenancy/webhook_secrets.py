@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from control.tables import tenants
 from control.tenancy.admin_log import note_admin
-from control.tenancy.keys import UnknownTenantError
+from control.tenancy.keys import unknown_tenant
 
 MAX_ACTIVE = 4
 """Signatures on one callback, at most: receivers try each."""
@@ -31,7 +31,7 @@ async def newest_of(conn: AsyncConnection, tenant_id: str) -> SecretStr:
     """Return the tenant's newest secret. Raises UnknownTenantError."""
     secret = await conn.scalar(select(tenants.c.webhook_secret).where(tenants.c.id == tenant_id))
     if secret is None:
-        raise UnknownTenantError(f"there is no tenant {tenant_id!r}; 'lakemill tenants ls' shows them")
+        raise unknown_tenant(tenant_id)
     return SecretStr(secret)
 
 
@@ -43,7 +43,7 @@ async def rotate(conn: AsyncConnection, tenant_id: str, overlap: timedelta, *, a
     query = select(tenants.c.webhook_secret, tenants.c.older_webhook_secrets).where(tenants.c.id == tenant_id)
     row = (await conn.execute(query.with_for_update())).one_or_none()
     if row is None:
-        raise UnknownTenantError(f"there is no tenant {tenant_id!r}; 'lakemill tenants ls' shows them")
+        raise unknown_tenant(tenant_id)
     now = datetime.now(UTC)
     older = [each for each in row.older_webhook_secrets if datetime.fromisoformat(each["until"]) > now]
     older.insert(0, {"secret": row.webhook_secret, "until": (now + overlap).isoformat()})

@@ -14,7 +14,7 @@ from resources.kafka.client import connect
 from resources.settings import KafkaSettings
 
 DEFAULT_PARTITIONS = 4
-_ROOM = 4
+RECORD_ROOM = 4
 """A record may be so many times larger than allowed and still reach the sensor, which makes a dead letter of it."""
 
 
@@ -97,7 +97,7 @@ def _making(topic: str) -> Iterator[None]:
 
 
 def _topic_bytes(settings: KafkaSettings) -> int:
-    return _ROOM * settings.kafka_max_record_bytes
+    return RECORD_ROOM * settings.kafka_max_record_bytes
 
 
 def _shortcomings(admin: Any, settings: KafkaSettings, partitions: int, replicas: int) -> Iterator[str]:
@@ -119,8 +119,8 @@ def _shortcomings(admin: Any, settings: KafkaSettings, partitions: int, replicas
         yield "its max.message.bytes cannot be read: grant the user DescribeConfigs on it"
     elif int(largest["value"]) < wanted_bytes:
         yield (
-            f"its max.message.bytes is {largest['value']}, less than {_ROOM} x LAKEMILL_KAFKA_MAX_RECORD_BYTES: run "
-            f"'kafka-configs.sh --alter --entity-type topics --entity-name {topic} "
+            f"its max.message.bytes is {largest['value']}, less than {RECORD_ROOM} x LAKEMILL_KAFKA_MAX_RECORD_BYTES: "
+            f"run 'kafka-configs.sh --alter --entity-type topics --entity-name {topic} "
             f"--add-config max.message.bytes={wanted_bytes}'"
         )
 

@@ -32,7 +32,7 @@ async def test_every_bad_key_gets_one_and_the_same_answer(plane: ControlPlane) -
     async with plane.db.transaction() as conn:
         ago = {"expires_at": api_keys.c.created_at - timedelta(days=1)}
         await conn.execute(update(api_keys).where(api_keys.c.prefix == expired[3:15]).values(ago))
-        assert await keys.revoke(conn, revoked[3:15])
+        await keys.revoke(conn, revoked[3:15])
     other_secret = plane.key[:-4] + "AAAA"
     headers = ["Bearer", "Bearer x", plane.key, f"Basic {plane.key}", "Bearer lm_\x7f_x", f"Bearer {other_secret}"]
     headers += [f"Bearer {key}" for key in (expired, revoked, "lm_0123456789ab_" + "A" * 43, plane.key + "x")]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 from sqlalchemy import select
@@ -16,19 +17,21 @@ from tests.integration.conftest import INTERNAL_SECRET
 from tests.integration.control_plane import ControlPlane
 
 pytestmark = pytest.mark.anyio
+_Done: TypeAlias = subprocess.CompletedProcess[str]
 
 
-def _keys(plane: ControlPlane, folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def _keys(plane: ControlPlane, folder: Path, *arguments: str) -> _Done:
     return _lakemill(plane, folder, "keys", *arguments)
 
 
-def _lakemill(plane: ControlPlane, folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def _lakemill(plane: ControlPlane, folder: Path, *arguments: str, **variables: str) -> _Done:
     environment = {
         **os.environ,
         "COLUMNS": "200",
         "LAKEMILL_STATE_DIR": str(folder),
         "LAKEMILL_INTERNAL_SECRET": INTERNAL_SECRET,
         "LAKEMILL_DATABASE_URL": plane.settings.database_url.get_secret_value(),
+        **variables,
     }
     command = [sys.executable, "-c", "from cli.main import app; app()", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
@@ -71,7 +74,7 @@ async def test_what_replaces_a_key_lives_as_long_as_it_was_made_for(plane: Contr
 
 
 async def test_tenants_from_the_command_line(plane: ControlPlane, tmp_path: Path) -> None:
-    def tenants(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    def tenants(*arguments: str) -> _Done:
         return _lakemill(plane, tmp_path, "tenants", *arguments)
 
     assert tenants("create", "acme", "--pattern", "acme-*", "--limits", '{"in_flight": 5}').returncode == 0
@@ -82,6 +85,7 @@ async def test_tenants_from_the_command_line(plane: ControlPlane, tmp_path: Path
     assert "acme-*" in tenants("ls").stdout
     for wrong in ('{"weight": 0}', '{"speed": 1}', "{"):
         assert tenants("set", "acme", "--limits", wrong).returncode == 2
+    assert "weight: greater_than_equal: " in tenants("set", "acme", "--limits", '{"weight": 0}').stderr
     assert "nobody has" in tenants("share", "rates", "acme").stderr
     assert tenants("give", "rates", "acme").returncode == 0
     assert tenants("share", "rates", "*").stdout == "rates is shared with *.\n"
@@ -94,8 +98,16 @@ async def test_tenants_from_the_command_line(plane: ControlPlane, tmp_path: Path
 
 
 async def test_mistakes_have_their_exit_codes(plane: ControlPlane, tmp_path: Path) -> None:
-    unknown = _keys(plane, tmp_path, "revoke", "nothing")
-    assert (unknown.returncode, unknown.stdout) == (2, "")
-    assert "lakemill keys ls" in unknown.stderr
-    assert _keys(plane, tmp_path, "create", "--tenant", "nobody").returncode == 5
+    for verb in ("revoke", "rotate"):
+        unknown = _keys(plane, tmp_path, verb, "nothing")
+        assert (unknown.returncode, unknown.stdout) == (4, "")
+        assert "lakemill keys ls" in unknown.stderr
+    for command in ("keys create --tenant nobody", "tenants set nobody", "tenants give rates nobody"):
+        unknown = _lakemill(plane, tmp_path, *command.split())
+        assert (unknown.returncode, unknown.stdout) == (4, "")
+        assert "no tenant 'nobody'; 'lakemill tenants ls' shows them, 'lakemill tenants create' makes" in unknown.stderr
+    away = _lakemill(
+        plane, tmp_path, "keys", "ls", LAKEMILL_DATABASE_URL="postgresql+asyncpg://mill:x@127.0.0.1:9/mill"
+    )
+    assert (away.returncode, "say it again" in away.stderr) == (5, True), away.stderr
     assert _keys(plane, tmp_path, "webhook-secret").stdout.startswith("whsec_")

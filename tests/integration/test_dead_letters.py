@@ -84,7 +84,7 @@ async def test_they_are_listed_by_code_topic_and_page(plane: ControlPlane) -> No
     assert f"{at(ACME, 2)}  " in text
     assert "validation_failed: " not in text
     assert "tenant: extra_forbidden" in text
-    assert (await lakemill("ls", "--after", "nowhere/0/1")).exit_code == 5
+    assert (await lakemill("ls", "--after", "nowhere/0/1")).exit_code == 4
     assert (await lakemill("ls", "--after", "nonsense")).exit_code == 2
 
 
@@ -102,7 +102,7 @@ async def test_one_is_shown_escaped_and_its_bytes_are_to_be_had(plane: ControlPl
     assert raw.stdout_bytes == HOSTILE
     told = json.loads((await lakemill("show", str(at(ACME, 0)), "--json")).stdout)
     assert (told["value"], told["bytes"]) == (b64encode(HOSTILE).decode(), len(HOSTILE))
-    assert (await lakemill("show", str(at(ACME, 77)))).exit_code == 5
+    assert (await lakemill("show", str(at(ACME, 77)))).exit_code == 4
 
 
 async def test_a_direct_record_is_accepted_under_its_own_key_once_the_cause_is_gone(plane: ControlPlane) -> None:

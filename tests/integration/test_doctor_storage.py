@@ -153,6 +153,7 @@ def test_commits_of_this_contract_pass(store: LakeSettings) -> None:
     for entity in ("a", "b"):
         lake.put(*commit(entity))
     lake.put("a/v1/revenue/token/part-0.parquet", b"x")
+    lake.put("a/v1/No Dataset/_delta_log/00000000000000000000.json", b"{}")  # no coordinate: nobody's commit
     found = ask(Site(FAST, lake=store), "contract.versions")
     assert (found.status, "2 of version 1" in found.detail) == (Status.PASS, True), found
 

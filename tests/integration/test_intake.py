@@ -147,6 +147,7 @@ async def test_bad_records_die_and_good_ones_around_them_live(plane: ControlPlan
     found = [(letters[offset]["value"], letters[offset]["code"]) for offset in range(1, len(bad) + 1)]
     assert found == bad
     assert all(row["message"].isprintable() for row in letters.values())
+    assert "entity_id: missing: Field required" in {row["message"] for row in letters.values()}
     assert (await plane.take(victim))[0]["verdict"] == "launch"
 
 

@@ -19,6 +19,7 @@ from assets.declaration import (
     unique,
 )
 from assets.errors import ActionContractError
+from assets.running.transform import parse_params
 from assets.tables.schema import Column, Schema
 
 
@@ -63,6 +64,10 @@ def test_parameters_are_a_pydantic_model() -> None:
 
     assert with_params.takes_params
     assert with_params.params_model is Params
+    with pytest.raises(
+        ActionContractError, match="action with_params: least: int_parsing: Input should be a valid integer"
+    ):
+        parse_params(with_params, {"least": "few"})
 
     with pytest.raises(ActionContractError, match="pydantic"):
 

@@ -9,12 +9,15 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from contracts import signing
+from contracts.backfills import BackfillRequest
 from contracts.cursor import Cursor, TopicPosition
 from contracts.identity import Coordinate, new_token, safe_id
 from contracts.messages import ProcessRequest, ReleaseRecord
+from contracts.reading import sentences
 from contracts.states import MOVES, TERMINAL, State
-from contracts.storage import commit_key, token_prefix
+from contracts.storage import CorruptSnapshotError, commit_key, token_prefix
 from contracts.strict_json import MalformedJsonError, canonical, loads
+from contracts.tombstone import Tombstone
 
 EXAMPLE = b"""{"entity_id": "cust_8842", "data_version": "v2024.10.05", "action": "aggregate_revenue",
  "callback_url": "https://api.internal/v1/processes/callback",
@@ -205,3 +208,18 @@ def test_a_signature_covers_method_path_body_and_time() -> None:
     for secret, method, path, body, given_header, now in wrong:
         with pytest.raises(signing.BadSignatureError):
             signing.verify(secret, method, path, body, given_header, now=now)
+
+
+def test_broken_rules_are_told_by_field_and_never_by_value() -> None:
+    """One way for all that reads a model: requests, records, backfills, tombstones, parameters, tenants."""
+    with pytest.raises(ValidationError) as caught:
+        ProcessRequest.model_validate({"entity_id": "canary/x", "action": "ingest", "x" * 99: 1, "priority": "canary"})
+    told = sentences(caught.value)
+    assert [each.partition(": ")[0] for each in told] == ["entity_id", "data_version", "priority", "x" * 64]
+    assert told[1] == "data_version: missing: Field required"
+    assert "canary" not in "".join(told)
+    asked = {"action": "refine", "data_version": "v1", "select": {"with_inputs": True}, "callback_url": "https://a b"}
+    with pytest.raises(ValidationError, match="callback_url: value_error: must be visible ASCII"):
+        BackfillRequest.model_validate(asked)
+    with pytest.raises(CorruptSnapshotError, match="cannot be read: body: json_invalid: Invalid JSON"):
+        Tombstone.parse(b"{", Coordinate("e", "v1", "gone"))

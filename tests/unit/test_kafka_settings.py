@@ -116,4 +116,4 @@ def test_the_command_names_wrong_direct_topics(monkeypatch: pytest.MonkeyPatch) 
     result = CliRunner().invoke(app, ["topics", "ensure"])
     kafka_settings.cache_clear()
     assert result.exit_code == 3
-    assert "LAKEMILL_DIRECT_TOPICS: Value error, 'a' is not TOPIC=TENANT" in result.output
+    assert "LAKEMILL_DIRECT_TOPICS: 'a' is not TOPIC=TENANT" in result.output
