@@ -113,6 +113,8 @@ class MemoryDatabase:
     async def transaction(self) -> AsyncIterator[Self]:
         yield self
 
+    reading = transaction
+
     async def scalar(self, statement: Select[Any]) -> bool:
         assert "recovery" in str(statement)
         return False
