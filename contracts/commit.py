@@ -12,7 +12,7 @@ from uuid import UUID, uuid5
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from contracts.delta_entry import VERSION_PROPERTY, read_entry
+from contracts.delta_entry import FORMAT, VERSION_PROPERTY, read_entry
 from contracts.identity import TOKEN_PATTERN, Coordinate
 from contracts.storage import DATA_FILE, MAX_FILES, STORAGE_CONTRACT_VERSION, CorruptSnapshotError
 from contracts.strict_json import loads
@@ -114,7 +114,7 @@ class Commit(_Frozen):
     def _metadata(self, millis: int) -> dict[str, Any]:
         return {
             "id": str(uuid5(_TABLE_NAMESPACE, self.provenance.token)),
-            "format": {"provider": "parquet", "options": {}},
+            "format": FORMAT,
             "schemaString": self.schema_string,
             "partitionColumns": [],
             "createdTime": millis,
@@ -148,7 +148,7 @@ class Commit(_Frozen):
         """Read a commit back.
 
         Raises ForeignSnapshotError for somebody else's Delta table, NewerSnapshotError for a later contract's commit,
-        and CorruptSnapshotError when it is not whole, belongs elsewhere, or names foreign files.
+        and CorruptSnapshotError when it is not whole, belongs elsewhere, names foreign files, or means other rows.
         """
         try:
             found, adds = read_entry(data, coordinate)
