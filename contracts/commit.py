@@ -22,7 +22,7 @@ _TABLE_NAMESPACE = UUID("6f0f3b1e-6f3c-5a53-9d0b-1d8f3a0c7a11")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OPTIONAL = {"process_id", "attempt", "tenant"}
 _JSON_FIELDS = {"inputs", "params", "checks", "resources", "stages"}
-_ETAG_TAG = "lakemill.etag"
+ETAG_TAG = "lakemill.etag"
 
 
 class _Frozen(BaseModel):
@@ -109,7 +109,7 @@ class Commit(_Frozen):
             {"metaData": self._metadata(millis)},
             *({"add": self._add(file, millis)} for file in self.files),
         ]
-        return b"".join(json.dumps(action, separators=(",", ":")).encode() + b"\n" for action in actions)
+        return spelled(actions)
 
     def _metadata(self, millis: int) -> dict[str, Any]:
         return {
@@ -140,7 +140,7 @@ class Commit(_Frozen):
             "modificationTime": millis,
             "dataChange": True,
             "stats": json.dumps(stats, separators=(",", ":")),
-            **({"tags": {_ETAG_TAG: file.etag}} if file.etag is not None else {}),
+            **({"tags": {ETAG_TAG: file.etag}} if file.etag is not None else {}),
         }
 
     @classmethod
@@ -167,6 +167,11 @@ class Commit(_Frozen):
             )
         except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise CorruptSnapshotError(f"{coordinate}: the commit cannot be read: {error}") from error
+
+
+def spelled(actions: list[dict[str, Any]]) -> bytes:
+    """Return a log entry's bytes in canonical form, the fields in the order in which they stand."""
+    return b"".join(json.dumps(action, separators=(",", ":")).encode() + b"\n" for action in actions)
 
 
 def digest(data: bytes) -> str:
@@ -240,5 +245,5 @@ def _file(add: dict[str, Any], token: str) -> DataFile:
         null_counts=stats["nullCount"],
         min_values=stats["minValues"],
         max_values=stats["maxValues"],
-        etag=add.get("tags", {}).get(_ETAG_TAG),
+        etag=add.get("tags", {}).get(ETAG_TAG),
     )
