@@ -6,12 +6,14 @@ that names the file's action and the rule.
 
 import hashlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict
+from pydantic_core import to_jsonable_python
 
 from assets.checks import (
     Check,
@@ -182,6 +184,8 @@ def build(
         columns = Schema.parse(schema)
         _validate_order(columns, sort_by)
         _validate_weight(facts["weight"])
+        fields = facts["params_model"].model_fields.items()
+        refuse_infinite({name: field.default for name, field in fields if not field.is_required()})
         for check in checks:
             validate(check, columns, facts["inputs"])
     except (ValueError, ActionContractError) as error:
@@ -189,6 +193,28 @@ def build(
     prefix = f"lakemill action {DECLARATION_VERSION}\n".encode()
     digest = hashlib.sha256(prefix + source.read_bytes()).hexdigest()
     return Action(name=name, schema=columns, checks=tuple(checks), sort_by=tuple(sort_by), digest=digest, **facts)
+
+
+def refuse_infinite(params: BaseModel | Mapping[str, Any]) -> None:
+    """Return unless parameters hold NaN or an infinity, which JSON does not have: no commit could say what ran.
+
+    Raises ActionContractError naming each field.
+    """
+    told = to_jsonable_python(params, inf_nan_mode="constants", fallback=repr)
+    if places := list(_infinite(told, "params")):
+        raise ActionContractError(f"{', '.join(places)} must be a finite number")
+
+
+def _infinite(value: Any, place: str) -> Iterator[str]:
+    match value:
+        case float() if not math.isfinite(value):
+            yield place
+        case dict():
+            for name, inner in value.items():
+                yield from _infinite(inner, f"{place}.{name}")
+        case list():
+            for number, inner in enumerate(value):
+                yield from _infinite(inner, f"{place}.{number}")
 
 
 def _validate_weight(weight: float) -> None:

@@ -7,12 +7,14 @@ import multiprocessing
 import random
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from threading import Event, Lock, Thread
 
 import pyarrow as pa
@@ -32,8 +34,8 @@ _FEWEST_KILLS = 6
 _MOST_BEGUN = 8
 _LONGEST_PAUSE = 0.3
 _NEWEST = 3
-Writer = Callable[[LakeSettings, int, int, Connection], None]
-"""What a writer's process does, until it is killed."""
+Writer = Callable[[LakeSettings, Path, int, int, Connection], None]
+"""What a writer's process does, in a scratch folder, until it is killed."""
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["bench.snapshot_writer"])
 _PROCESSES = Lock()
@@ -84,10 +86,11 @@ def watch(settings: LakeSettings, reads: int, seed: int, writing: Writer = write
             known = seen.known(where)
             seen.note(where, known, *read(lake, where))
 
-    told = (newest, seen, done, seed)
-    writers = [Thread(target=_keep_writing, args=(writing, settings, each, *told)) for each in range(WRITERS)]
-    with _all(writers, done), ThreadPoolExecutor(READERS) as pool:
-        list(pool.map(read_on, range(READERS)))
+    with tempfile.TemporaryDirectory(prefix="lakemill-writers-") as scratch:
+        told = (Path(scratch), newest, seen, done, seed)
+        writers = [Thread(target=_keep_writing, args=(writing, settings, each, *told)) for each in range(WRITERS)]
+        with _all(writers, done), ThreadPoolExecutor(READERS) as pool:
+            list(pool.map(read_on, range(READERS)))
     return seen
 
 
@@ -109,6 +112,7 @@ def _keep_writing(
     writing: Writer,
     settings: LakeSettings,
     writer: int,
+    scratch: Path,
     newest: dict[int, int],
     seen: Seen,
     done: Event,
@@ -118,7 +122,8 @@ def _keep_writing(
     chance = random.Random(seed - 1 - writer)  # noqa: S311 - a test's choices
     while not done.is_set():
         ours, theirs = _FORKS.Pipe(duplex=False)
-        process = _FORKS.Process(target=writing, args=(settings, writer, newest[writer], theirs), daemon=True)
+        arguments = (settings, scratch, writer, newest[writer], theirs)
+        process = _FORKS.Process(target=writing, args=arguments, daemon=True)
         with _PROCESSES:
             process.start()
         theirs.close()

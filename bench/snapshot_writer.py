@@ -1,6 +1,5 @@
 """A process that publishes one snapshot after the other by the product's own runner, until it is killed."""
 
-import tempfile
 from itertools import count
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -31,22 +30,22 @@ def place(writer: int, number: int) -> Coordinate:
     return Coordinate(f"writer-{writer}", f"v{number}", "rows")
 
 
-def write(settings: LakeSettings, writer: int, first: int, told: Connection) -> None:
+def write(settings: LakeSettings, scratch: Path, writer: int, first: int, told: Connection) -> None:
     """Publish the snapshots ``first``, ``first + 1``, …; the number of each is told before it is begun.
 
     The rows of one are numbered from 0 to ``ROWS``, over ``FILES`` files, and name the execution that wrote them.
+    ``scratch`` is its parent's to remove: nobody who is killed clears up.
     """
-    with tempfile.TemporaryDirectory(prefix="lakemill-writer-") as scratch:
-        lake = S3Lake(settings, settings.lake_bucket)
-        session = LakeSession({settings.lake_bucket: lake}, Path(scratch))
-        tools = Tools(FakeControlPlane(), lake, Sources(lake), ArrowSessions(session))
-        for number in count(first):
-            told.send(number)
-            home = place(writer, number)
-            try:
-                _publish(_rows(session), home, tools)
-            except AlreadyPublishedError:
-                continue  # by the one before, which was killed after its commit
+    lake = S3Lake(settings, settings.lake_bucket)
+    session = LakeSession({settings.lake_bucket: lake}, scratch)
+    tools = Tools(FakeControlPlane(), lake, Sources(lake), ArrowSessions(session))
+    for number in count(first):
+        told.send(number)
+        home = place(writer, number)
+        try:
+            _publish(_rows(session), home, tools)
+        except AlreadyPublishedError:
+            continue  # by the one before, which was killed after its commit
 
 
 def _publish(rows: Action, home: Coordinate, tools: Tools) -> None:

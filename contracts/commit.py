@@ -12,7 +12,7 @@ from uuid import UUID, uuid5
 
 from pydantic import Field
 
-from contracts.delta_entry import VERSION_PROPERTY, read_entry
+from contracts.delta_entry import FORMAT, VERSION_PROPERTY, read_entry
 from contracts.identity import Coordinate, Token
 from contracts.model import Frozen
 from contracts.storage import DATA_FILE, MAX_FILES, STORAGE_CONTRACT_VERSION, CorruptSnapshotError
@@ -23,7 +23,7 @@ _TABLE_NAMESPACE = UUID("6f0f3b1e-6f3c-5a53-9d0b-1d8f3a0c7a11")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OPTIONAL = {"process_id", "attempt", "tenant"}
 _JSON_FIELDS = {"inputs", "params", "checks", "resources", "stages"}
-_ETAG_TAG = "lakemill.etag"
+ETAG_TAG = "lakemill.etag"
 
 
 class DataFile(Frozen):
@@ -106,12 +106,12 @@ class Commit(Frozen):
             {"metaData": self._metadata(millis)},
             *({"add": self._add(file, millis)} for file in self.files),
         ]
-        return b"".join(json.dumps(action, separators=(",", ":")).encode() + b"\n" for action in actions)
+        return spelled(actions)
 
     def _metadata(self, millis: int) -> dict[str, Any]:
         return {
             "id": str(uuid5(_TABLE_NAMESPACE, self.provenance.token)),
-            "format": {"provider": "parquet", "options": {}},
+            "format": FORMAT,
             "schemaString": self.schema_string,
             "partitionColumns": [],
             "createdTime": millis,
@@ -137,7 +137,7 @@ class Commit(Frozen):
             "modificationTime": millis,
             "dataChange": True,
             "stats": json.dumps(stats, separators=(",", ":")),
-            **({"tags": {_ETAG_TAG: file.etag}} if file.etag is not None else {}),
+            **({"tags": {ETAG_TAG: file.etag}} if file.etag is not None else {}),
         }
 
     @classmethod
@@ -145,7 +145,7 @@ class Commit(Frozen):
         """Read a commit back.
 
         Raises ForeignSnapshotError for somebody else's Delta table, NewerSnapshotError for a later contract's commit,
-        and CorruptSnapshotError when it is not whole, belongs elsewhere, or names foreign files.
+        and CorruptSnapshotError when it is not whole, belongs elsewhere, names foreign files, or means other rows.
         """
         try:
             found, adds = read_entry(data, coordinate)
@@ -164,6 +164,11 @@ class Commit(Frozen):
             )
         except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise CorruptSnapshotError(f"{coordinate}: the commit cannot be read: {error}") from error
+
+
+def spelled(actions: list[dict[str, Any]]) -> bytes:
+    """Return a log entry's bytes in canonical form, the fields in the order in which they stand."""
+    return b"".join(json.dumps(action, separators=(",", ":")).encode() + b"\n" for action in actions)
 
 
 def digest(data: bytes) -> str:
@@ -237,5 +242,5 @@ def _file(add: dict[str, Any], token: str) -> DataFile:
         null_counts=stats["nullCount"],
         min_values=stats["minValues"],
         max_values=stats["maxValues"],
-        etag=add.get("tags", {}).get(_ETAG_TAG),
+        etag=add.get("tags", {}).get(ETAG_TAG),
     )

@@ -9,6 +9,7 @@ from contracts.strict_json import loads
 
 VERSION_PROPERTY = "lakemill.contract_version"
 """Where every contract says which one it is; a reader looks at it before anything else."""
+FORMAT = {"provider": "parquet", "options": {}}
 _SINGLE_ACTIONS = {"commitInfo", "protocol", "metaData"}
 _LATER = re.compile(r"^[1-9][0-9]{0,3}\Z")
 
@@ -17,11 +18,13 @@ def read_entry(data: bytes, coordinate: Coordinate) -> tuple[dict[str, Any], lis
     """Return the single actions of an entry by kind, and its files (``add``), for a commit of this contract.
 
     Raises ForeignSnapshotError, NewerSnapshotError, and ValueError, TypeError, KeyError or AttributeError for what is
-    no such entry or holds any other action.
+    no such entry, holds any other action, or means other rows than those that stand in its files.
     """
     lines = _lines(data)
     _check_version(lines, coordinate)
-    return _split(lines)
+    single, adds = _split(lines)
+    _refuse_other_rows(single["metaData"], adds)
+    return single, adds
 
 
 def _lines(data: bytes) -> list[tuple[str, Any]]:
@@ -60,3 +63,15 @@ def _split(lines: list[tuple[str, Any]]) -> tuple[dict[str, Any], list[dict[str,
         else:
             raise ValueError(f"action {str(kind)[:40]!r} has no place in a sealed commit")
     return single, adds
+
+
+def _refuse_other_rows(metadata: dict[str, Any], adds: list[dict[str, Any]]) -> None:
+    """Return when every Delta reader sees the rows of the files as they stand there, all of them and in no other way.
+
+    A partitioned table's readers take values from the log in the place of the file's; a deletion vector hides rows.
+    """
+    if metadata["format"] != FORMAT or metadata["partitionColumns"] != []:
+        raise ValueError("it is partitioned, or not of Parquet")
+    for add in adds:
+        if add["partitionValues"] != {} or "deletionVector" in add:
+            raise ValueError(f"file {add['path']!r} has partition values or a deletion vector")

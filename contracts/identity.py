@@ -9,7 +9,7 @@ from pydantic import AfterValidator, StringConstraints, WithJsonSchema
 
 ID_PATTERN = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 NAME_PATTERN = re.compile(r"^[a-z][a-z0-9_]{0,62}\Z")
-TOKEN_PATTERN = re.compile(r"^[0-9a-f-]{36}-[0-9]{1,6}-[0-9a-f]{16}\Z")
+TOKEN_PATTERN = re.compile(r"^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}-[0-9]{1,6}-[0-9a-f]{16}\Z")
 
 
 def safe_id(value: str) -> str:

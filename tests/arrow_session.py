@@ -105,7 +105,7 @@ def magic_write(folder: Path, table: pa.Table) -> None:
     parts = [pa.Table.from_batches([chunk]) for chunk in table.to_batches()] or [table]
     files = [folder / f"part-{number:05d}-0.zstd.parquet" for number in range(len(parts))]
     for file, part in zip(files, parts, strict=True):
-        pq.write_table(part, file, compression="zstd")
+        pq.write_table(part, file, compression="zstd", write_page_checksum=True)
     bucket = folder.parents[3]
     marker = {
         "committer": "magic",

@@ -1,6 +1,6 @@
 """Snapshots as a run leaves them, without Spark: Parquet files by Arrow, their footers, and the conditional commit."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -27,8 +27,19 @@ def parquet(table: pa.Table, **options: Any) -> bytes:
     return bytes(sink.getvalue())
 
 
-def publish(lake: Lake, place: Coordinate, schema: str, tables: Sequence[pa.Table], **origin: Any) -> Snapshot:
-    """Write one file for each table and commit them. ``origin`` replaces fields of the provenance."""
+def publish(
+    lake: Lake,
+    place: Coordinate,
+    schema: str | Schema,
+    tables: Sequence[pa.Table],
+    *,
+    options: Mapping[str, Any] | None = None,
+    **origin: Any,
+) -> Snapshot:
+    """Write one file for each table, with ``options`` of Arrow, and commit them.
+
+    ``origin`` replaces fields of the provenance.
+    """
     process_id = uuid4()
     told = {
         "token": new_token(str(process_id), 1),
@@ -45,10 +56,10 @@ def publish(lake: Lake, place: Coordinate, schema: str, tables: Sequence[pa.Tabl
     provenance = Provenance.model_validate(told | origin)
     folder = token_prefix(place, provenance.token)
     for number, table in enumerate(tables):
-        lake.put(f"{folder}part-{number:05d}.parquet", parquet(table))
+        lake.put(f"{folder}part-{number:05d}.parquet", parquet(table, **options or {}))
     footers = read_footers(lake, [found for found in lake.list(folder) if found.key != folder])
     lake.put(f"{folder}_SUCCESS", b"{}")
-    declared = Schema.parse(schema)
+    declared = Schema.parse(schema) if isinstance(schema, str) else schema
     commit = Commit(
         coordinate=place,
         committed_at=datetime.now(UTC),

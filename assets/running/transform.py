@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from pydantic import BaseModel, ValidationError
 
 from assets.checks import Holds
-from assets.declaration import Action
+from assets.declaration import Action, refuse_infinite
 from assets.errors import ActionContractError, ActionRaisedError
 from assets.running.audit import broken_rows
 from assets.tables.schema import Schema
@@ -26,10 +26,12 @@ class _Frame(Protocol):
 def parse_params(action: Action, params: Mapping[str, Any]) -> BaseModel:
     """Return the parameters as the action's model. Raises ActionContractError naming each field that does not fit."""
     try:
-        return action.params_model.model_validate_json(canonical(dict(params)))
+        found = action.params_model.model_validate_json(canonical(dict(params)))
     except ValidationError as error:
         told = "; ".join(sentences(error))
         raise ActionContractError(f"the parameters do not fit action {action.name}: {told}") from error
+    refuse_infinite(found)  # pydantic takes the text "inf" for a number
+    return found
 
 
 def transform(action: Action, inputs: "Mapping[str, DataFrame]", params: BaseModel) -> "DataFrame":

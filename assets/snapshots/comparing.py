@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.snapshots.reader import ColumnStatistics, Snapshot
+from assets.tables.footers import OutOfRangeError
 from assets.tables.schema import spelled_type
 from contracts.problems import LakemillError
 
@@ -59,11 +60,11 @@ def compare_commits(old: Snapshot, new: Snapshot) -> CommitDifference:
 def compare_rows(
     old: Snapshot, new: Snapshot, keys: Sequence[str], *, progress: Callable[[int, int], None] = lambda *_: None
 ) -> RowDifference:
-    """Compare all rows, both tables in memory. Nulls are equal to nulls, and NaN to NaN.
+    """Compare all rows, both tables in memory. Nulls are equal to nulls, NaN to NaN, and -0.0 to 0.0, in keys too.
 
     Columns that only one of them has, or that have another type, are left out: ``compare_commits`` tells of them.
-    ``progress`` hears how many files were read, and of how many. Raises KeyColumnsError, CorruptSnapshotError and the
-    lake's errors.
+    ``progress`` hears how many files were read, and of how many. Raises KeyColumnsError, CorruptSnapshotError
+    (OutOfRangeError for years in keys or nested columns that no snapshot may hold) and the lake's errors.
     """
     _refuse(old, new, keys)
     files = len(old.commit.files) + len(new.commit.files)
@@ -74,7 +75,8 @@ def compare_rows(
     was, is_there = (pc.is_valid(joined[side]) for side in (_OLD, _NEW))
     both = pc.and_(was, is_there)
     differing = {
-        name: pc.and_(both, _differs(left[name].take(joined[_OLD]), right[name].take(joined[_NEW]))) for name in shared
+        name: pc.and_(both, _differs(name, left[name].take(joined[_OLD]), right[name].take(joined[_NEW])))
+        for name in shared
     }
     changed = pa.chunked_array([pa.repeat(pa.scalar(value=False), joined.num_rows)])
     for mask in differing.values():
@@ -86,7 +88,7 @@ def compare_rows(
         **counts,
         same=_count(both) - counts["changed"],
         columns={name: count for name, mask in differing.items() if (count := _count(mask))},
-        examples={name: chosen.filter(mask).slice(0, _EXAMPLES).to_pylist() for name, mask in masks.items()},
+        examples={name: _in_python("a key", chosen.filter(mask).slice(0, _EXAMPLES)) for name, mask in masks.items()},
     )
 
 
@@ -130,11 +132,20 @@ def _refuse(old: Snapshot, new: Snapshot, keys: Sequence[str]) -> None:
 def _keyed(snapshot: Snapshot, keys: Sequence[str], heard: Callable[[], None]) -> pa.Table:
     where = snapshot.commit.coordinate
     table = snapshot.to_arrow(heard)
+    for place, name in enumerate(table.column_names):
+        if name in keys and pa.types.is_floating(table[name].type):
+            table = table.set_column(place, name, _as_key(table[name]))
     if nulls := [name for name in keys if table[name].null_count]:
         raise KeyColumnsError(f"{where}: {', '.join(nulls)} holds nulls, and cannot be a key")
     if shared := table.num_rows - table.group_by(list(keys)).aggregate([]).num_rows:
         raise KeyColumnsError(f"{where}: {shared} rows share their key ({', '.join(keys)}) with another")
     return table
+
+
+def _as_key(numbers: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return floats with one spelling of zero and of NaN: Arrow groups and joins them by their bits."""
+    zero, nan = (pa.scalar(value, numbers.type) for value in (0.0, float("nan")))
+    return pc.if_else(pc.is_nan(numbers), nan, pc.add(numbers, zero))
 
 
 def _type(table: pa.Table, name: str) -> Any:
@@ -146,15 +157,22 @@ def _rows(table: pa.Table, keys: Sequence[str], side: str) -> pa.Table:
     return table.select(list(keys)).append_column(side, pa.array(range(table.num_rows), pa.int64()))
 
 
-def _differs(old: pa.ChunkedArray, new: pa.ChunkedArray) -> pa.ChunkedArray:
+def _differs(name: str, old: pa.ChunkedArray, new: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_nested(old.type):
-        pairs = zip(old.to_pylist(), new.to_pylist(), strict=True)
+        pairs = zip(_in_python(name, old), _in_python(name, new), strict=True)
         return pa.chunked_array([pa.array([not _same(*pair) for pair in pairs], pa.bool_())])
     differs = pc.or_(pc.xor(pc.is_null(old), pc.is_null(new)), pc.fill_null(pc.not_equal(old, new), fill_value=False))
     if pa.types.is_floating(old.type):
         both_nan = pc.fill_null(pc.and_(pc.is_nan(old), pc.is_nan(new)), fill_value=False)
         return pc.and_not(differs, both_nan)
     return differs
+
+
+def _in_python(name: str, values: pa.ChunkedArray | pa.Table) -> list[Any]:
+    try:
+        return list(values.to_pylist())
+    except OverflowError as error:  # it was published before such years were refused
+        raise OutOfRangeError(f"{name} holds values outside the years 1 to 9999, and cannot be compared") from error
 
 
 def _same(old: Any, new: Any) -> bool:

@@ -1,9 +1,12 @@
 """What lies in the lake, by its keys: every commit, and every tombstone, below a prefix."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
+from typing import TypeVar
 
 from assets.snapshots.reader import Snapshot, open_snapshot
 from contracts.identity import Coordinate
@@ -20,7 +23,8 @@ from contracts.storage import (
 from contracts.tombstone import Tombstone
 from resources.lake.store import Lake
 
-_READERS = 16
+_READERS, _AHEAD = 16, 64
+_Told = TypeVar("_Told")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +61,22 @@ def retired(lake: Lake, entity_id: str | None = None, data_version: str | None =
     return (place for key in keys if (place := retired_at_key(key)))
 
 
-def read_snapshots(lake: Lake, places: Iterable[Coordinate]) -> Iterator[Entry]:
-    """Yield what is published at each place, in order; what has gone since it was listed is left out.
+def read_snapshots(lake: Lake, places: Iterable[Coordinate], tell: Callable[[Entry], _Told]) -> Iterator[_Told]:
+    """Yield in order what ``tell`` says of each place; what has gone since it was listed is left out.
 
-    Raises the lake's errors.
+    ``tell`` is called by the thread that has read the entry. A commit may name 100,000 files, so let it keep little:
+    the commits of few places are in memory at a time. Raises the lake's errors.
     """
-    entries = _read(lambda place: open_snapshot(lake, place), places)
-    return (entry for entry in entries if not isinstance(entry.found, MissingSnapshotError))
+
+    def look(place: Coordinate) -> list[_Told]:
+        entry = _entry(place, lambda: open_snapshot(lake, place))
+        return [] if isinstance(entry.found, MissingSnapshotError) else [tell(entry)]
+
+    return chain.from_iterable(_read(look, places))
 
 
-def read_tombstones(lake: Lake, places: Iterable[Coordinate]) -> Iterator[Entry]:
-    """Yield the tombstone of each place, in order. Raises the lake's errors."""
+def read_tombstones(lake: Lake, places: Iterable[Coordinate], tell: Callable[[Entry], _Told]) -> Iterator[_Told]:
+    """Yield in order what ``tell`` says of each place's tombstone. Raises the lake's errors."""
 
     def read(place: Coordinate) -> Tombstone:
         body = lake.get(tombstone_key(place))
@@ -75,17 +84,27 @@ def read_tombstones(lake: Lake, places: Iterable[Coordinate]) -> Iterator[Entry]
             raise CorruptSnapshotError(f"{place}: its tombstone is listed and cannot be found")
         return Tombstone.parse(body, place)
 
-    return _read(read, places)
+    return _read(lambda place: tell(_entry(place, lambda: read(place))), places)
 
 
-def _read(
-    read: Callable[[Coordinate], Snapshot] | Callable[[Coordinate], Tombstone], places: Iterable[Coordinate]
-) -> Iterator[Entry]:
-    def entry(place: Coordinate) -> Entry:
-        try:
-            return Entry(place, read(place))
-        except SnapshotError as error:
-            return Entry(place, error)
+def _entry(place: Coordinate, read: Callable[[], Snapshot | Tombstone]) -> Entry:
+    try:
+        return Entry(place, read())
+    except SnapshotError as error:
+        return Entry(place, error)
 
+
+def _read(look: Callable[[Coordinate], _Told], places: Iterable[Coordinate]) -> Iterator[_Told]:
+    """Look at many places at once, and never further ahead of who asks than ``_AHEAD``."""
+    ahead: deque[Future[_Told]] = deque()
     with ThreadPoolExecutor(_READERS, thread_name_prefix="published") as pool:
-        yield from pool.map(entry, places)
+        try:
+            for place in places:
+                ahead.append(pool.submit(look, place))
+                if len(ahead) == _AHEAD:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for waiting in ahead:
+                waiting.cancel()

@@ -78,15 +78,18 @@ class Snapshot:
             yield decode(self.lake, found, file.rows, self.schema)
 
     def to_arrow(self, heard: Callable[[], None] = lambda: None) -> "pa.Table":
-        """Return the snapshot as one Arrow table, in memory. Raises as ``tables`` does.
+        """Return the snapshot as one Arrow table, in memory. ``heard`` is called after each file.
 
-        ``heard`` is called after each file.
+        Raises as ``tables`` does, and CorruptSnapshotError for a type that is not the contract's.
         """
         import pyarrow as pa  # noqa: PLC0415
 
         from assets.tables.arrow_types import arrow_schema  # noqa: PLC0415
 
-        tables = [arrow_schema(self.schema).empty_table()]
+        try:
+            tables = [arrow_schema(self.schema).empty_table()]
+        except ValueError as error:
+            raise CorruptSnapshotError(f"{self.commit.coordinate}: the commit's schema: {error}") from error
         for table in self.tables():
             tables.append(table)
             heard()

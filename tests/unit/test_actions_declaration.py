@@ -1,9 +1,10 @@
 """What a declaration may say, and how loudly everything else is refused."""
 
+import math
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from assets.checks import identifiers
 from assets.declaration import (
@@ -73,6 +74,25 @@ def test_parameters_are_a_pydantic_model() -> None:
 
         @action(inputs={}, output="revenue", schema="n bigint")
         def with_a_dict(params: dict[str, Any]) -> Any:
+            return params
+
+
+def test_a_default_that_json_does_not_have_is_refused_by_its_field() -> None:
+    """A commit would record it as null."""
+
+    class Bounds(BaseModel):
+        high: float = math.inf
+
+    class Limits(BaseModel):
+        least: float = 0.5
+        each: list[Bounds] = [Bounds(high=1), Bounds()]
+        names: list[str] = Field(default_factory=list)
+        wanted: int
+
+    with pytest.raises(ActionContractError, match=r": params\.each\.1\.high must be a finite number"):
+
+        @action(inputs={}, output="revenue", schema="n bigint")
+        def with_limits(params: Limits) -> Any:
             return params
 
 

@@ -160,6 +160,8 @@ def test_a_file_without_an_action_is_refused(folder: Folder) -> None:
         ((*HEADER, "param: since"), "since"),
         ((*HEADER, "param: since map"), "since"),
         ((*HEADER, "param: since date = yesterday"), "default"),
+        ((*HEADER, "param: least double = inf"), "params.least must be a finite number"),
+        ((*HEADER, "param: least double = nan"), "params.least must be a finite number"),
         (("output: x", "inputs: Orders", "schema: n bigint"), "lower-case"),
         (("output: x", "inputs: orders", "schema: n interval"), "interval"),
     ],

@@ -1,5 +1,7 @@
 """What differs between two snapshots is what differs in their rows, and not how these lie in files."""
 
+import math
+import struct
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from assets.snapshots.comparing import KeyColumnsError, compare_commits, compare_rows
 from assets.snapshots.reader import Snapshot
 from assets.tables.arrow_types import arrow_schema
+from assets.tables.footers import OutOfRangeError
 from assets.tables.schema import Schema
 from contracts.identity import Coordinate
 from resources.lake.folder import FileLake
@@ -67,6 +70,40 @@ def test_keys_of_two_types_and_keys_named_twice_are_refused(made: Made) -> None:
     with pytest.raises(KeyColumnsError, match="id is named twice"):
         compare_rows(old, old, ["id", "name", "id"])
     assert compare_rows(old, new, ["name"]).same == 1
+
+
+@pytest.mark.parametrize("kind", ["float", "double"])
+def test_float_keys_are_compared_as_values(made: Made, kind: str) -> None:
+    """As Spark's ``unique`` does: one zero, and one NaN, whatever bits make it one."""
+    other_nan = struct.unpack("<d", struct.pack("<Q", 0x7FF8_0000_0000_0001 + (1 << 40)))[0]
+    ddl = f"id {kind}, name string"
+    old = made.of(ddl, [(0.0, "zero"), (math.nan, "nan"), (0.5, "half")])
+    new = made.of(ddl, [(-0.0, "zero"), (other_nan, "no number"), (1.5, "half")])
+    assert old.to_arrow()["id"].type == new.to_arrow()["id"].type
+    told = compare_rows(old, new, ["id"])
+    assert (told.added, told.removed, told.changed, told.same) == (1, 1, 1, 1)
+    assert told.examples["added"] == [{"id": 1.5}]
+    for twice in ([(0.0, "a"), (-0.0, "b")], [(math.nan, "a"), (other_nan, "b")]):
+        with pytest.raises(KeyColumnsError, match="1 rows share their key"):
+            compare_rows(made.of(ddl, twice), old, ["id"])
+
+
+@pytest.mark.parametrize("micros", [253_402_300_800_000_000, -62_135_596_800_000_001], ids=["10000", "0"])
+def test_years_that_no_snapshot_may_hold_are_told_where_they_cannot_be_compared(made: Made, micros: int) -> None:
+    """Such timestamps were published before they were refused; here they are, by a footer that tells of no bounds."""
+
+    def of(version: str, ddl: str, **columns: list[Any]) -> Snapshot:
+        rows = pa.table(columns).cast(arrow_schema(Schema.parse(ddl)))
+        return publish(made.lake, Coordinate("e", version, "made"), ddl, [rows], options={"write_statistics": False})
+
+    flat = of("v1", "id int, at timestamp", id=[1], at=[micros])
+    assert compare_rows(flat, flat, ["id"]).same == 1
+    assert compare_rows(flat, flat, ["at"]).same == 1
+    with pytest.raises(OutOfRangeError, match="a key holds values outside the years 1 to 9999"):
+        compare_rows(flat, of("v2", "id int, at timestamp", id=[1], at=[0]), ["at"])
+    nested = of("v3", "id int, deep array<timestamp>", id=[1], deep=[[micros]])
+    with pytest.raises(OutOfRangeError, match="deep holds values outside the years 1 to 9999"):
+        compare_rows(nested, nested, ["id"])
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,28 @@ def test_a_later_contract_asks_for_an_upgrade_whatever_else_it_says(bench: Bench
         open_snapshot(bench.lake, bench.home)
 
 
+def test_what_a_delta_reader_would_take_from_the_log_and_not_from_the_files_is_corrupt(bench: Bench) -> None:
+    bench.run()
+    body = bench.lake.get(commit_key(bench.home)) or b""
+    changes = {"metaData": {"partitionColumns": ["orders"]}, "add": {"partitionValues": {"orders": "7"}}}
+    bench.lake.put(commit_key(bench.home), rewritten_lines(body, lambda kind, found: found | changes.get(kind, {})))
+    table = deltalake.DeltaTable(bench.lake.url(dataset_prefix(bench.home))).to_pyarrow_table()
+    assert table["orders"].to_pylist() == [7, 7]
+    with pytest.raises(CorruptSnapshotError, match="partitioned"):
+        open_snapshot(bench.lake, bench.home)
+
+
+@pytest.mark.parametrize("kind", ["timestamp_ntz", "decimal(39,1)"])
+def test_a_type_that_the_contract_does_not_know_is_corrupt(bench: Bench, kind: str) -> None:
+    bench.run()
+    body = bench.lake.get(commit_key(bench.home)) or b""
+    bench.lake.put(commit_key(bench.home), body.replace(b'\\"type\\":\\"long\\"', f'\\"type\\":\\"{kind}\\"'.encode()))
+    found = open_snapshot(bench.lake, bench.home)
+    assert found.schema.type_of("orders") == kind
+    with pytest.raises(CorruptSnapshotError, match="the commit's schema"):
+        found.to_arrow()
+
+
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"commitInfo":{}}', b'{"metaData":1}', b"\xff\xfe"])
 def test_what_is_no_commit_is_corrupt_and_neither_foreign_nor_newer(bench: Bench, body: bytes) -> None:
     bench.lake.put(commit_key(bench.home), body)

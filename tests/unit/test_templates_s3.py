@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli.doctor.scratch import ROOT
-from contracts.identity import Coordinate, new_token, safe_id, safe_name
+from contracts.identity import TOKEN_PATTERN, Coordinate, new_token, safe_id, safe_name
 from contracts.storage import STORAGE_CONTRACT_VERSION, commit_key, token_prefix, tombstone_key
 from tests.bucket_policy import BUCKET, ROLES, S3_TEMPLATE, filled, is_allowed
 
@@ -89,6 +90,16 @@ def test_the_layout_knows_no_other_id_than_the_contract(value: str) -> None:
         assert not re.fullmatch(LAYOUT["parts"]["entity_id"], value)
     else:
         assert re.fullmatch(LAYOUT["parts"]["entity_id"], value)
+
+
+def test_a_token_has_one_grammar_in_the_layout_the_contract_and_on_its_page() -> None:
+    rule = LAYOUT["parts"]["token"]
+    page = (Path(__file__).parents[2] / "docs" / "storage-contract.md").read_text()
+    assert f"^{rule}$" in page
+    assert TOKEN_PATTERN.pattern == rf"^{rule}\Z"
+    for wrong in ("-" * 36, "0" * 36, str(uuid4()).upper()):
+        with pytest.raises(ValueError, match="is not a token"):
+            token_prefix(Coordinate("e", "v1", "made"), new_token(wrong, 1))
 
 
 def test_the_layout_is_of_the_version_that_is_written() -> None:

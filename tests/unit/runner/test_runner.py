@@ -204,6 +204,26 @@ def test_parameters_are_validated_and_recorded(bench: Bench) -> None:
     assert (seen, published.commit.provenance.params) == ([3], {"least": 3})
 
 
+class Limits(BaseModel):
+    least: float | None
+    each: list[float] = []
+
+
+@pytest.mark.parametrize(
+    ("params", "told"), [({"least": "inf"}, "params.least"), ({"least": None, "each": [1, "nan"]}, "params.each.1")]
+)
+def test_a_number_that_the_commit_could_not_tell_of_is_refused(bench: Bench, params: dict[str, Any], told: str) -> None:
+    """JSON has no infinity; pydantic makes one of the text."""
+
+    @action(inputs={}, output="revenue", schema=SCHEMA)
+    def aggregate_revenue(params: Limits) -> Any:
+        raise AssertionError(params)
+
+    with pytest.raises(ActionContractError, match=f"{told} must be a finite number"):
+        bench.run(aggregate_revenue, bench.member(params=params))
+    assert bench.failure.code is ReasonCode.ACTION_CONTRACT
+
+
 def test_spark_that_does_not_start_is_the_deployments_fault(bench: Bench) -> None:
     bench.sessions.error = SparkUnavailableError("no jars")
     with pytest.raises(SparkUnavailableError):
