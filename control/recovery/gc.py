@@ -149,7 +149,9 @@ class Collector:
     async def _processes(self, tokens: Iterable[str]) -> dict[str, RowMapping]:
         columns = select(processes.c.id, processes.c.state, processes.c.permit_until)
         async with self.db.reading() as conn:
-            rows = await conn.execute(columns.where(processes.c.id.in_(list(map(_id_of, tokens)))))
+            rows = await conn.execute(
+                columns.where(processes.c.id.in_([UUID(execution_of(token)) for token in tokens]))
+            )
             return {str(row["id"]): row for row in rows.mappings()}
 
     async def _now(self) -> datetime:
@@ -167,10 +169,3 @@ def _folders(listed: Iterator[ObjectInfo]) -> Iterator[Garbage]:
         times = [each.modified_at for each in found if each.modified_at is not None]
         if len(times) == len(found):  # of what age nobody knows, stays
             yield Garbage(Folder(*place, max(times)), len(found), sum(each.size for each in found))
-
-
-def _id_of(token: str) -> UUID:
-    try:
-        return UUID(execution_of(token))
-    except ValueError:  # the rule of tokens is wider; no process has such an id
-        return UUID(int=0)
