@@ -1,6 +1,9 @@
 """The contracts: names, strict JSON, requests, records, cursors, signatures."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from functools import reduce
+from time import thread_time
 from uuid import uuid4
 
 import pytest
@@ -11,10 +14,10 @@ from pydantic import ValidationError
 from contracts import signing
 from contracts.cursor import Cursor, TopicPosition
 from contracts.identity import Coordinate, new_token, safe_id
-from contracts.messages import ProcessRequest, ReleaseRecord
+from contracts.messages import MAX_BODY_BYTES, ProcessRequest, ReleaseRecord
 from contracts.states import MOVES, TERMINAL, State
 from contracts.storage import commit_key, token_prefix
-from contracts.strict_json import MalformedJsonError, canonical, loads
+from contracts.strict_json import MAX_DEPTH, MalformedJsonError, canonical, loads
 
 EXAMPLE = b"""{"entity_id": "cust_8842", "data_version": "v2024.10.05", "action": "aggregate_revenue",
  "callback_url": "https://api.internal/v1/processes/callback",
@@ -128,6 +131,38 @@ def test_ambiguous_json_is_refused(data: bytes, code: str) -> None:
     with pytest.raises(MalformedJsonError) as caught:
         loads(data)
     assert caught.value.code == code
+
+
+@given(st.lists(st.booleans(), max_size=2 * MAX_DEPTH), st.text('[]{}"\\\\', max_size=30) | st.just([]) | st.just({}))
+def test_depth_is_told_by_what_is_nested_and_by_nothing_else(shape: list[bool], innermost: object) -> None:
+    value = reduce(lambda inner, is_list: [innermost, inner] if is_list else {"[{": inner}, shape, innermost)
+    depth = len(shape) + isinstance(innermost, (list, dict))
+    if depth <= MAX_DEPTH:
+        assert loads(canonical(value)) == value
+        return
+    with pytest.raises(MalformedJsonError, match=f"nested deeper than {MAX_DEPTH} levels"):
+        loads(canonical(value))
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":', '[{"a":'])
+def test_no_depth_ends_the_process_on_any_thread(opening: str) -> None:
+    body = opening.encode() * 1_000_000
+    with ThreadPoolExecutor(1) as pool:
+        refused = pool.submit(loads, body).exception()
+    with pytest.raises(MalformedJsonError) as caught:
+        loads(body)
+    assert {str(found) for found in (refused, caught.value)} == {f"nested deeper than {MAX_DEPTH} levels"}
+
+
+@pytest.mark.parametrize(
+    "rest", ['"' + '\\"' * MAX_BODY_BYTES, '"' * MAX_BODY_BYTES, "[" * MAX_BODY_BYTES, "\\" * MAX_BODY_BYTES]
+)
+def test_no_body_takes_long_to_be_refused(rest: str) -> None:
+    body = (f"[{'[' * 15}{']' * 15},{'[],' * 10}" + rest).encode()[:MAX_BODY_BYTES]
+    began = thread_time()
+    with pytest.raises(MalformedJsonError):
+        loads(body)
+    assert thread_time() - began < 0.5  # milliseconds; with a look ahead from every quote it would be half a minute
 
 
 def test_the_well_known_example_is_a_request() -> None:
