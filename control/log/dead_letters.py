@@ -102,9 +102,8 @@ def read_record(record: LogRecord) -> ReleaseRecord:
     try:
         released = ReleaseRecord.model_validate(value)
     except ValidationError as error:
-        broken = sorted(
-            {".".join(str(part) for part in found["loc"])[:64] + ": " + found["type"] for found in error.errors()}
-        )
+        errors = error.errors(include_url=False, include_context=False, include_input=False)
+        broken = sorted({".".join(str(part) for part in found["loc"])[:64] + ": " + found["type"] for found in errors})
         raise DeadRecordError(DeadCode.INVALID_RECORD, "; ".join(broken)) from error
     if released.request().request_hash() != released.request_hash_:
         raise DeadRecordError(DeadCode.HASH_MISMATCH, "the record does not match its own hash")
