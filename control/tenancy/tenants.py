@@ -76,13 +76,15 @@ async def give(conn: AsyncConnection, entity_id: str, tenant: str, actor: str) -
     Raises UnknownTenantError, EntityBusyError.
     """
     await get(conn, tenant)
-    others = (processes.c.entity_id == entity_id, ACTIVE_SQL, processes.c.tenant_id != tenant)
-    if busy := await conn.scalar(select(processes.c.id).where(*others).limit(1)):
-        raise EntityBusyError(f"process {busy} of another tenant is under way at {entity_id!r}: cancel it, or wait")
     row = upsert(entities).values(entity_id=entity_id, tenant_id=tenant)
-    await conn.execute(
-        row.on_conflict_do_update(index_elements=["entity_id"], set_={"tenant_id": tenant, "shared_with": []})
-    )
+    others = (processes.c.entity_id == entity_id, ACTIVE_SQL, processes.c.tenant_id != tenant)
+    async with conn.begin_nested():
+        # The row first: it waits for whoever is about to make a process there, and whoever comes later waits for us.
+        await conn.execute(
+            row.on_conflict_do_update(index_elements=["entity_id"], set_={"tenant_id": tenant, "shared_with": []})
+        )
+        if busy := await conn.scalar(select(processes.c.id).where(*others).limit(1)):
+            raise EntityBusyError(f"process {busy} of another tenant is under way at {entity_id!r}: cancel it, or wait")
     await note_admin(conn, actor, "entity_given", tenant, {"entity_id": entity_id})
 
 
