@@ -15,7 +15,10 @@ _REF = "#/components/schemas/{model}"
 
 
 class Problem(BaseModel):
-    """A refusal (RFC 9457). ``code`` is stable; some codes add members such as ``errors`` or ``process_id``."""
+    """A refusal (RFC 9457). ``code`` is stable; some codes add members such as ``errors`` or ``process_id``.
+
+    ``errors`` names the first 20 broken rules, ``more_errors`` counts the others, when there are any.
+    """
 
     type: str
     title: str

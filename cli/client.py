@@ -17,6 +17,8 @@ class ApiError(LakemillError):
 
     def __init__(self, problem: Mapping[str, Any]) -> None:
         broken = [f"{each.get('field')}: {each.get('rule')}" for each in problem.get("errors", ())]
+        if more := problem.get("more_errors"):
+            broken.append(f"{more} more")
         told = [f"{problem.get('status')} {problem.get('code')}: {problem.get('detail')}", *broken]
         super().__init__(f"{'; '.join(told)}. {problem.get('remedy', '')}".rstrip())
         self.problem = dict(problem)

@@ -7,8 +7,9 @@ from contracts.problem_codes import PROBLEMS
 PAGE = Path(__file__).parent.parent / "docs" / "problems.md"
 _HEAD = """# What the API refuses, and what to do
 Every refusal and failure is a problem document (RFC 9457, `application/problem+json`) with a stable `code`. `detail`
-says what it was about this time, and some codes add members, such as `errors` (each with `field` and `rule`),
-`process_id` or `retry_after`. This page is made by `python -m cli.problem_docs`.
+says what it was about this time, and some codes add members, such as `errors` (each with `field` and `rule`; the first
+20, and in `more_errors` how many others), `process_id` or `retry_after`. This page is made by
+`python -m cli.problem_docs`.
 
 | code | status | what | cause | remedy |
 |---|---|---|---|---|

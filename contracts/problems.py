@@ -9,6 +9,9 @@ from typing import Any, ClassVar
 
 from contracts.problem_codes import PROBLEMS
 
+MAX_ERRORS = 20
+"""Broken rules that a refusal names: a body of 8 MiB can break as many as it has keys, and nobody reads them all."""
+
 
 class LakemillError(Exception):
     """The root of every error Lakemill raises on purpose."""
@@ -18,13 +21,17 @@ class LakemillError(Exception):
 
 
 class ProblemError(LakemillError):
-    """A request that is refused with one of ``PROBLEMS``; ``extra`` members go into the problem document."""
+    """A request that is refused with one of ``PROBLEMS``; ``extra`` members go into the problem document.
+
+    Of ``errors`` the first ``MAX_ERRORS`` do; ``more_errors`` counts the others, when there are any.
+    """
 
     def __init__(self, code: str, detail: str, **extra: Any) -> None:
         super().__init__(f"{code}: {detail}")
         self.problem = PROBLEMS[code]
         self.detail = detail
-        self.extra = extra
+        more = len(extra.get("errors", ())) - MAX_ERRORS
+        self.extra = extra | {"errors": extra["errors"][:MAX_ERRORS], "more_errors": more} if more > 0 else extra
 
     def document(self) -> dict[str, Any]:
         """Return the problem+json object."""

@@ -9,6 +9,7 @@ from contracts.problems import ProblemError
 from contracts.strict_json import MalformedJsonError, loads
 
 _SHOWN = 64
+_LOOKED_AT = 100_000
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -32,13 +33,24 @@ def parse(model: type[_Model], body: bytes) -> _Model:
 
 
 def validation_errors(error: BrokenRules) -> list[dict[str, str]]:
-    """Return ``{field, rule}`` for every broken rule; never a value of the request."""
+    """Return ``{field, rule}`` for every broken rule; never a value of the request.
+
+    Of more than 100,000 it tells the number: pydantic gives all of them or none, and others wait while it does.
+    """
+    if not isinstance(error, ValidationError):
+        return _named(error.errors())
+    if error.error_count() > _LOOKED_AT:
+        return [{"field": "body", "rule": f"breaks {error.error_count()} rules, which are too many to name"}]
+    return _named(error.errors(include_url=False, include_context=False, include_input=False))
+
+
+def _named(errors: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     return [
         {
             "field": ".".join(str(part)[:_SHOWN] for part in found["loc"])[: 4 * _SHOWN] or "body",
             "rule": _rule(found["type"], found["msg"]),
         }
-        for found in error.errors()
+        for found in errors
     ]
 
 

@@ -5,12 +5,12 @@ different requests, so each is refused here. The same reader serves HTTP bodies 
 """
 
 import json
-import re
+from collections.abc import Iterable
+from itertools import chain
 from typing import Any, NoReturn
 
 MAX_DEPTH = 20
 MAX_DIGITS = 40
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
 class MalformedJsonError(ValueError):
@@ -22,8 +22,7 @@ class MalformedJsonError(ValueError):
 
 
 def loads(data: bytes) -> Any:
-    """Parse one JSON value from UTF-8 bytes. Raises MalformedJsonError."""
-    _refuse_deep(data)
+    """Parse one JSON value from UTF-8 bytes, in a time that only their number bounds. Raises MalformedJsonError."""
     try:
         text = data.decode("utf-8")
         value = json.loads(
@@ -37,24 +36,16 @@ def loads(data: bytes) -> Any:
         raise MalformedJsonError("the bytes are not UTF-8") from None
     except json.JSONDecodeError as error:
         raise MalformedJsonError(f"{error.msg} at character {error.pos}") from None
-    _refuse_surrogates(value)
+    except RecursionError:
+        # Far beyond MAX_DEPTH: the parser counts its depth against Python's limit, and gives up in order on any thread.
+        raise _too_deep() from None
+    _look_through(value)
     return value
 
 
 def canonical(value: Any) -> bytes:
     """Return the one spelling of a JSON value that hashes and signatures are made over: sorted keys, no spaces."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
-
-
-def _refuse_deep(data: bytes) -> None:
-    # Counted before parsing, so that a hostile body cannot reach the parser's recursion limit.
-    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
-        return
-    depth = 0
-    for byte in _STRINGS.sub(b"", data):
-        depth += (byte in b"[{") - (byte in b"]}")
-        if depth > MAX_DEPTH:
-            raise MalformedJsonError(f"nested deeper than {MAX_DEPTH} levels")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -83,14 +74,24 @@ def _finite(digits: str) -> float:
     return number
 
 
-def _refuse_surrogates(value: Any) -> None:
-    if isinstance(value, str):
-        if any("\ud800" <= character <= "\udfff" for character in value):
-            raise MalformedJsonError("a string holds a lone surrogate")
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            _refuse_surrogates(key)
-            _refuse_surrogates(item)
-    elif isinstance(value, list):
-        for item in value:
-            _refuse_surrogates(item)
+def _look_through(value: Any) -> None:
+    """Refuse what is nested too deep, and half characters. Level by level: nothing that is sent makes it recurse."""
+    level = [value]
+    for depth in range(MAX_DEPTH + 1):
+        _refuse_surrogates(each for each in level if isinstance(each, str))
+        nested = [each for each in level if isinstance(each, (list, dict))]
+        if nested and depth == MAX_DEPTH:
+            raise _too_deep()
+        level = [inner for each in nested for inner in (each if isinstance(each, list) else chain(each, each.values()))]
+
+
+def _too_deep() -> MalformedJsonError:
+    return MalformedJsonError(f"nested deeper than {MAX_DEPTH} levels")
+
+
+def _refuse_surrogates(texts: Iterable[str]) -> None:
+    for text in texts:
+        try:
+            text.encode()  # whole strings at once: a look at each character would take seconds
+        except UnicodeEncodeError:
+            raise MalformedJsonError("a string holds a lone surrogate") from None

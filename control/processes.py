@@ -44,6 +44,12 @@ _SUMMARY = tuple(
 )
 
 
+_CALLBACK = (
+    deliveries.c.id.label("webhook_id"),
+    *(deliveries.c[name] for name in CallbackStatus.model_fields if name != "webhook_id"),
+)
+
+
 class RunReader(Protocol):
     """Reads Dagster's storage; ``resources.dagster.runs.DagsterRuns`` is one."""
 
@@ -60,8 +66,10 @@ async def get(
         row = await own_process(conn, tenant_id, process_id)
         of_process = process_events.c.process_id == process_id
         events = (await conn.execute(select(process_events).where(of_process).order_by(process_events.c.id))).mappings()
-        sent = (await conn.execute(select(deliveries).where(deliveries.c.process_id == process_id))).mappings()
-        happened, delivered = events.all(), sent.all()
+        happened = events.all()
+        # The requester's own; those of others are in the callbacks' log.
+        own = (deliveries.c.process_id == process_id, deliveries.c.url == row["callback_url"])
+        delivery = (await conn.execute(select(*_CALLBACK).where(*own))).mappings().first()
         current = [event for event in happened if event["attempt"] == row["attempt"]]
         blocked = await blocked_by(conn, row, current, settings.max_in_flight)
     artifact = row["artifact"] and Artifact.model_validate(row["artifact"])
@@ -75,7 +83,7 @@ async def get(
         run=await _run(runs, row["launch_id"]),
         snapshot=artifact,
         metrics=_metrics(artifact, happened),
-        callback=_callback(delivered, row["callback_url"]),
+        callback=None if delivery is None else CallbackStatus.model_validate(dict(delivery)),
         timeline=timeline(happened),
     )
 
@@ -135,15 +143,6 @@ def _metrics(artifact: Artifact | None, events: Sequence[RowMapping]) -> dict[st
     told: Mapping[str, Any] = next((event["detail"] for event in events if event["kind"] == State.SUCCEEDED), {})
     sizes = artifact.model_dump(include={"rows", "bytes", "files"})
     return {**sizes, "checks": told.get("checks", []), "resources": told.get("resources", {})}
-
-
-def _callback(delivered: Sequence[RowMapping], url: str | None) -> CallbackStatus | None:
-    """Return how the requester's own stands; those of others are in the callbacks' log."""
-    row = next((each for each in delivered if each["url"] == url), None)
-    if row is None:
-        return None
-    names = set(CallbackStatus.model_fields) - {"webhook_id"}
-    return CallbackStatus(webhook_id=row["id"], **{name: row[name] for name in names})
 
 
 def encode_cursor(process_id: UUID) -> str:

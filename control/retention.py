@@ -43,6 +43,7 @@ BATCH = 500
 PROCESSES_AT_ONCE = 50
 _ALIVE = {RunState.QUEUED, RunState.STARTING, RunState.STARTED, RunState.CANCELING}
 _IS_PENDING = deliveries.c.state == DeliveryState.PENDING.value
+_IS_LAUNCHED = exists().where(launches.c.process_id == processes.c.id)
 _CHILDREN = (process_events, launches, deliveries, subscribers, outbox)
 
 
@@ -94,9 +95,13 @@ class Pruner:
         is_full = len(rows) == PROCESSES_AT_ONCE
         self._after = (rows[-1]["finished_at"], rows[-1]["id"]) if is_full else None
         ids = [row["id"] for row in rows]
-        forgotten = await _forget_runs(ids, members, self.runs, self.deleter) if rows else []
-        gone = await _delete(self.db, age, forgotten) if forgotten else 0
-        return gone or int(is_full)  # go on with the next ones
+        forgotten, is_away = await _forget_runs(ids, members, self.runs, self.deleter) if rows else ([], False)
+        if is_away:
+            async with self.db.reading() as conn:
+                forgotten += (await conn.execute(_ended(age).where(~_IS_LAUNCHED))).scalars()
+        gone = await _delete(self.db, age, set(forgotten)) if forgotten else 0
+        # Where nothing could go the next ones may, unless for all of them Dagster would be asked in vain.
+        return gone or int(is_full and not is_away)
 
 
 async def _prune_rows(db: Database, table: Table, age: timedelta) -> int:
@@ -159,23 +164,24 @@ async def _forget_runs(
     members: Mapping[UUID, Sequence[RowMapping]],
     runs: AllRuns | None,
     deleter: RunDeleter,
-) -> list[UUID]:
+) -> tuple[list[UUID], bool]:
     """Return those of ``process_ids`` whose runs, of every attempt, are gone from Dagster or were never there.
 
-    ``members``: launch → its processes. An operator may have run a launch again: while one of its runs is alive, all
-    of them stay.
+    And whether Dagster did not answer. ``members``: launch → its processes. An operator may have run
+    a launch again: while one of its runs is alive, all of them stay.
     """
     if runs is None:
-        return list(process_ids)
+        return list(process_ids), False
     try:
         found = await runs.all_runs_of_launches(list(members)) if members else {}
     except DagsterRunsUnavailableError:
-        return []  # the reader has raised the alert
+        return [], True  # the reader has raised the alert
     kept: set[UUID] = set()
     is_away, until = False, monotonic() + STEP_SECONDS
     for launch_id, launched in found.items():
         rows = members[launch_id]
-        if is_away or any(run.status in _ALIVE for run in launched):
+        # Who does not answer is not asked for the others, nor who takes too long.
+        if is_away or monotonic() > until or any(run.status in _ALIVE for run in launched):
             kept.update(row["id"] for row in rows)
             continue
         try:
@@ -183,9 +189,8 @@ async def _forget_runs(
         except DagsterGraphQLError as error:
             log.warning("retention.runs_kept", launch_id=str(launch_id), error=str(error))
             kept.update(row["id"] for row in rows)
-            is_away = not isinstance(error, DagsterRefusedError)  # who does not answer is not asked for the others
-        is_away = is_away or monotonic() > until  # nor who takes too long
-    return [process_id for process_id in process_ids if process_id not in kept]
+            is_away = not isinstance(error, DagsterRefusedError)
+    return [process_id for process_id in process_ids if process_id not in kept], is_away
 
 
 async def _forget(rows: Sequence[RowMapping], launched: Sequence[RunStatus], deleter: RunDeleter) -> None:

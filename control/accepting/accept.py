@@ -20,6 +20,7 @@ from control.accepting.inputs import InputCheck
 from control.accepting.planning import Plan, plan_of
 from control.accepting.rows import write, write_alone
 from control.accepting.submission import Submission
+from control.recovery.state import refuse_while_recovering
 from control.statements import insert_if_free
 from control.tables import idempotency_keys
 from control.tenancy.ownership import refuse_claimed
@@ -184,14 +185,13 @@ async def _claim_key(
 
 
 async def _take(conn: AsyncConnection, plan: Plan, submission: Submission, process_id: UUID) -> None:
-    """Take the coordinate. Raises ProblemError: not_found for an entity that another tenant was faster to claim,
-    process_active when another process has the coordinate.
+    """Take the coordinate. Raises ProblemError: not_found for an entity that another tenant was faster to claim, or was
+    given; recovering; process_active when another process has the coordinate.
     """
     for _ in range(_TRIES):
-        written = await write(conn, plan, submission, process_id)
-        if not plan.is_claimed and not written.is_claimed:
-            await refuse_claimed(conn, plan.tenant, plan.target.entity_id)
-        if written.is_made:
+        if await write(conn, plan, submission, process_id):
             return
+        await refuse_while_recovering(conn)
+        await refuse_claimed(conn, plan.tenant, plan.target.entity_id)
         await refuse_active(conn, plan)
     raise ProblemError("process_active", f"{plan.target}: processes come and go; try again")

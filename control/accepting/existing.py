@@ -87,15 +87,17 @@ def _must_ask_for_the_same(row: RowMapping, plan: Plan) -> None:
 
 async def _subscribe(conn: AsyncConnection, row: RowMapping, url: str, actor: str) -> None:
     """Tell ``url`` of the end: now when the process has ended, which nobody can change while it is locked."""
-    if State(row["state"]).is_terminal:
+    has_ended = State(row["state"]).is_terminal
+    told = (deliveries if has_ended else subscribers).c
+    others = (told.process_id == row["id"], told.url.not_in([url, *filter(None, [row["callback_url"]])]))
+    count = (await conn.execute(select(func.count()).where(*others))).scalar_one()
+    if count >= MAX_SUBSCRIBERS:
+        raise ProblemError(
+            "too_many_subscribers", f"{count} other addresses hear of this process already", process_id=str(row["id"])
+        )
+    if has_ended:
         await deliver(conn, row, url)
         return
-    of_process = subscribers.c.process_id == row["id"]
-    count = await conn.scalar(select(func.count()).select_from(subscribers).where(of_process, subscribers.c.url != url))
-    if count is not None and count >= MAX_SUBSCRIBERS:
-        raise ProblemError(
-            "too_many_subscribers", f"{count} other addresses wait for this process already", process_id=str(row["id"])
-        )
     added = upsert(subscribers).values(process_id=row["id"], url=url).on_conflict_do_nothing()
     if (await conn.execute(added)).rowcount:
         await note(conn, row, kind="subscribed", actor=actor, detail={"url": url})

@@ -38,8 +38,6 @@ class Plan:
     action: ActionEntry
     profile: GrantedProfile
     inputs: dict[str, Coordinate]
-    is_claimed: bool
-    """Whether the target's entity is the tenant's already."""
     callback_url: str | None
     """Where to deliver to; None also when the request names our own report address."""
     planned_at: datetime
@@ -62,7 +60,6 @@ class Found:
 
     offered: Offer
     inputs: dict[str, Coordinate]
-    is_claimed: bool
 
 
 async def offer_for(conn: AsyncConnection, request: ProcessRequest) -> Offer:
@@ -107,7 +104,7 @@ def check_alone(
 
 
 async def look_up(conn: AsyncConnection, tenant: Tenant, request: ProcessRequest) -> Found:
-    """Return the action and the profile that are asked for, where its inputs lie, and whose the target is.
+    """Return the action and the profile that are asked for, and where its inputs lie, which the tenant may read.
 
     Raises ProblemError: unknown_action, action_changed, recovering, validation_failed, not_found, missing_input.
     """
@@ -116,7 +113,8 @@ async def look_up(conn: AsyncConnection, tenant: Tenant, request: ProcessRequest
     offered = _offered(row, request)
     target = Coordinate(request.entity_id, request.data_version, offered.action.dataset)
     inputs = resolve(request, offered.action)
-    return Found(offered, inputs, check_entities(None if row is None else row.owners, tenant, target, inputs))
+    check_entities(None if row is None else row.owners, tenant, target, inputs)
+    return Found(offered, inputs)
 
 
 async def make_plan(
@@ -137,7 +135,6 @@ async def make_plan(
         action=offered.action,
         profile=decide(asked, named, evidence, tenant.limits),
         inputs=found.inputs,
-        is_claimed=found.is_claimed,
         callback_url=callback_url,
         planned_at=offered.at,
     )

@@ -1,11 +1,10 @@
 """What an accepted request leaves in the database, written by one statement: one round trip instead of five."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Integer, bindparam, text
+from sqlalchemy import bindparam, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -22,13 +21,20 @@ _COLUMNS = [
 _VALUES = ", ".join(f":{name}" for name in _COLUMNS)
 # As text: SQLAlchemy compiles an INSERT … ON CONFLICT anew each time. What a row of another part needs flows through
 # RETURNING, so nothing is written for a process that was not made.
+# The plan has looked whose the entity is, but what counts is whose it is when the process appears: so the row is locked
+# until the transaction that writes the process ends. ``tenants.give`` changes that row, and then looks for processes.
+# When this lock was first it waits, and finds the process; when its change was, this waits, reads the row as it has
+# become, and finds that it is another's. Submits share the lock. FOR KEY SHARE would let the old row pass.
+_OWNED = """owned AS (
+        SELECT FROM entities WHERE entity_id = :entity_id AND tenant_id = :tenant_id FOR SHARE
+    )"""
+_IS_RECOVERING = "EXISTS (SELECT FROM recovery)"
 _TOLD = """told AS (
         INSERT INTO admin_log (actor, kind, tenant_id, detail)
         SELECT :actor, 'entity_claimed', :tenant_id, jsonb_build_object('entity_id', entity_id)
         FROM claimed
     )"""
-_IF_FREE = f"""
-        ON CONFLICT (entity_id, data_version, dataset) WHERE {ACTIVE_SQL.text} DO NOTHING
+_IF_FREE = f"""ON CONFLICT (entity_id, data_version, dataset) WHERE {ACTIVE_SQL.text} DO NOTHING
         RETURNING id, state, created_at"""
 _BEGUN = """waiting AS (
         INSERT INTO outbox (process_id, attempt) SELECT id, 1 FROM made
@@ -37,21 +43,22 @@ _BEGUN = """waiting AS (
         SELECT id, 1, created_at, state, state, :actor, :detail FROM made
     )"""
 _TYPES = (
-    bindparam("to_claim", type_=Integer),
     *(bindparam(name, type_=process_events.c[name].type) for name in ("actor", "detail")),
     *(bindparam(name, type_=processes.c[name].type) for name in _COLUMNS),
 )
 _WRITE = text(
     f"""
-    WITH claimed AS (
+    WITH {_OWNED}, claimed AS (
         INSERT INTO entities (entity_id, tenant_id)
-        SELECT :entity_id, :tenant_id WHERE :to_claim = 1
+        SELECT :entity_id, :tenant_id WHERE NOT EXISTS (SELECT FROM owned)
         ON CONFLICT DO NOTHING
         RETURNING entity_id
     ), {_TOLD}, made AS (
-        INSERT INTO processes ({", ".join(_COLUMNS)}) VALUES ({_VALUES}){_IF_FREE}
+        INSERT INTO processes ({", ".join(_COLUMNS)})
+        SELECT {_VALUES} WHERE (EXISTS (SELECT FROM owned) OR EXISTS (SELECT FROM claimed)) AND NOT {_IS_RECOVERING}
+        {_IF_FREE}
     ), {_BEGUN}
-    SELECT (SELECT count(*) FROM claimed) AS claimed, (SELECT count(*) FROM made) AS made
+    SELECT (SELECT count(*) FROM made)
     """  # noqa: S608 - constants of our own modules
 ).bindparams(*_TYPES)
 _IS_HERE = "(entity_id, data_version, dataset) = (:entity_id, :data_version, :dataset)"
@@ -60,18 +67,20 @@ _NOT_WRITTEN = {"22012", "40P01"}  # division_by_zero: half done; a deadlock wit
 # statement fail as a whole.
 _WRITE_ALONE = text(
     f"""
-    WITH free AS (
-        SELECT WHERE NOT EXISTS (SELECT FROM processes WHERE {_IS_HERE} AND {ACTIVE_SQL.text})
+    WITH {_OWNED}, free AS (
+        SELECT WHERE NOT {_IS_RECOVERING}
+        AND NOT EXISTS (SELECT FROM processes WHERE {_IS_HERE} AND {ACTIVE_SQL.text})
         AND NOT EXISTS (SELECT FROM snapshots WHERE {_IS_HERE})
         AND NOT EXISTS (SELECT FROM idempotency_keys WHERE tenant_id = :tenant_id AND key = :key)
     ), claimed AS (
         INSERT INTO entities (entity_id, tenant_id)
-        SELECT :entity_id, :tenant_id FROM free WHERE :to_claim = 1
+        SELECT :entity_id, :tenant_id FROM free WHERE NOT EXISTS (SELECT FROM owned)
         ON CONFLICT DO NOTHING
         RETURNING entity_id
     ), {_TOLD}, made AS (
         INSERT INTO processes ({", ".join(_COLUMNS)})
-        SELECT {_VALUES} FROM free WHERE :to_claim = 0 OR EXISTS (SELECT FROM claimed){_IF_FREE}
+        SELECT {_VALUES} FROM free WHERE EXISTS (SELECT FROM owned) OR EXISTS (SELECT FROM claimed)
+        {_IF_FREE}
     ), {_BEGUN}, keyed AS (
         INSERT INTO idempotency_keys (tenant_id, key, request_hash, process_id, response)
         SELECT :tenant_id, :key, :key_hash, id, :response FROM made WHERE :key IS NOT NULL
@@ -91,21 +100,13 @@ _WRITE_ALONE = text(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What became of it: whether the entity was claimed just now, and whether the coordinate was free."""
+async def write(conn: AsyncConnection, plan: Plan, submission: Submission, process_id: UUID) -> bool:
+    """Take the coordinate: write the process, its first event and its place in the outbox; returns whether it did.
 
-    is_claimed: bool
-    is_made: bool
-
-
-async def write(conn: AsyncConnection, plan: Plan, submission: Submission, process_id: UUID) -> Written:
-    """Take the coordinate: write the process, its first event and its place in the outbox, if no other has it.
-
-    An entity that nobody has becomes the tenant's, whether or not the coordinate was free.
+    It does not where another process has the coordinate, another tenant the entity, or the control plane is recovering.
+    An entity that nobody has becomes the tenant's in any case.
     """
-    row = (await conn.execute(_WRITE, _values(plan, submission, process_id))).one()
-    return Written(is_claimed=row.claimed == 1, is_made=row.made == 1)
+    return bool(await conn.scalar(_WRITE, _values(plan, submission, process_id)))
 
 
 async def write_alone(
@@ -114,7 +115,8 @@ async def write_alone(
     """Write everything, the Idempotency-Key with its ``answer`` included, or nothing; returns whether it was written.
 
     It is not where another process has the coordinate, something is published there, the key or the entity is taken,
-    or any of that happens at the same time. ``conn`` must let every statement stand alone.
+    the control plane is recovering, or any of that happens at the same time. ``conn`` must let every statement stand
+    alone.
     """
     key = {"key": submission.key, "key_hash": submission.key_hash(), "response": answer}
     try:
@@ -144,7 +146,6 @@ def _values(plan: Plan, submission: Submission, process_id: UUID) -> dict[str, A
         "state": State.ACCEPTED.value,
         "created_at": plan.planned_at,
         "deadline_at": plan.deadline_at,
-        "to_claim": int(not plan.is_claimed),
         "actor": submission.actor,
         "detail": dict(submission.source),
         "retry_of": submission.retry_of,

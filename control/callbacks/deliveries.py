@@ -22,7 +22,8 @@ async def callbacks_of(db: Database, tenant_id: str, process_id: UUID) -> Callba
     async with db.reading() as conn:
         await own_process(conn, tenant_id, process_id)
         of_process = deliveries.c.process_id == process_id
-        sent = (await conn.execute(select(deliveries).where(of_process).order_by(deliveries.c.created_at))).mappings()
+        shown = [column for column in deliveries.c if column.name != "body"]
+        sent = (await conn.execute(select(*shown).where(of_process).order_by(deliveries.c.created_at))).mappings()
         query = select(process_events).where(
             process_events.c.process_id == process_id, process_events.c.kind.in_(KINDS)
         )

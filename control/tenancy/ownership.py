@@ -37,15 +37,15 @@ async def own_process(conn: AsyncConnection, tenant_id: str, process_id: UUID) -
 
 def check_entities(
     known: Mapping[str, Any] | None, tenant: Tenant, target: Coordinate, inputs: Mapping[str, Coordinate]
-) -> bool:
-    """Return whether the target's entity is the tenant's already; when not, it may claim it. ``known``: ``OWNERS``.
+) -> None:
+    """Return when the target's entity is the tenant's, or may become it. ``known``: ``OWNERS``.
 
     Raises ProblemError: not_found for somebody else's target, validation_failed for one that it may not claim,
     missing_input for an input that it may not read, in the words of one that does not exist.
     """
     known = known or {}
     owner, _ = known.get(target.entity_id, _NOBODY)
-    is_own = bool(owner == tenant.id)
+    is_own = owner == tenant.id
     if not is_own and not tenant.may_claim(target.entity_id):  # whether somebody has it or not
         errors = [{"field": "entity_id", "rule": f"must match {tenant.entity_pattern!r}: what your tenant may claim"}]
         raise ProblemError("validation_failed", "the entity cannot be your tenant's", errors=errors)
@@ -54,11 +54,10 @@ def check_entities(
     for name, place in inputs.items():
         if not _may_read(tenant, place.entity_id, *known.get(place.entity_id, _NOBODY)):
             raise missing_input(name, place)
-    return is_own
 
 
 async def refuse_claimed(conn: AsyncConnection, tenant: Tenant, entity_id: str) -> None:
-    """Return unless another tenant was faster to claim the entity. Raises ProblemError (not_found)."""
+    """Return unless the entity has become another tenant's. Raises ProblemError (not_found)."""
     owner = await conn.scalar(select(entities.c.tenant_id).where(entities.c.entity_id == entity_id))
     if owner != tenant.id:
         raise _no_entity(entity_id)

@@ -76,13 +76,15 @@ async def give(conn: AsyncConnection, entity_id: str, tenant_id: str, actor: str
     Raises UnknownTenantError, EntityBusyError.
     """
     await get(conn, tenant_id)
-    others = (processes.c.entity_id == entity_id, ACTIVE_SQL, processes.c.tenant_id != tenant_id)
-    if busy := await conn.scalar(select(processes.c.id).where(*others).limit(1)):
-        raise EntityBusyError(f"process {busy} of another tenant is under way at {entity_id!r}: cancel it, or wait")
     row = upsert(entities).values(entity_id=entity_id, tenant_id=tenant_id)
-    await conn.execute(
-        row.on_conflict_do_update(index_elements=["entity_id"], set_={"tenant_id": tenant_id, "shared_with": []})
-    )
+    others = (processes.c.entity_id == entity_id, ACTIVE_SQL, processes.c.tenant_id != tenant_id)
+    async with conn.begin_nested():
+        # The row first: it waits for whoever is about to make a process there, and whoever comes later waits for us.
+        await conn.execute(
+            row.on_conflict_do_update(index_elements=["entity_id"], set_={"tenant_id": tenant_id, "shared_with": []})
+        )
+        if busy := await conn.scalar(select(processes.c.id).where(*others).limit(1)):
+            raise EntityBusyError(f"process {busy} of another tenant is under way at {entity_id!r}: cancel it, or wait")
     await note_admin(conn, actor, "entity_given", tenant_id, {"entity_id": entity_id})
 
 

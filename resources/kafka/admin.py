@@ -70,7 +70,9 @@ def ensure_direct_topics(
 
 
 def _plan(settings: KafkaSettings, partitions: int, replication_factor: int | None) -> dict[str, Any]:
-    plan: dict[str, Any] = {"num_partitions": partitions, "configs": {"max.message.bytes": str(_topic_bytes(settings))}}
+    # The broker unpacks what a producer has compressed: our client cannot read snappy, lz4 and zstd.
+    configs = {"max.message.bytes": str(_topic_bytes(settings)), "compression.type": "uncompressed"}
+    plan: dict[str, Any] = {"num_partitions": partitions, "configs": configs}
     return plan if replication_factor is None else {**plan, "replication_factor": replication_factor}
 
 

@@ -2,6 +2,9 @@
 
 import asyncio
 import random
+from itertools import islice, product
+from string import ascii_letters
+from time import monotonic
 from typing import Any
 
 import httpx
@@ -101,6 +104,19 @@ async def test_what_is_no_batch_is_refused_whole(plane: ControlPlane, body: dict
     answer = await plane.post("/v1/processes:batch", body=body)
     assert (answer.status_code, answer.json()["code"]) == (422, "validation_failed")
     assert await plane.rows(processes) == []
+
+
+async def test_others_are_served_while_many_broken_items_are_judged(plane: ControlPlane) -> None:
+    unknown = dict.fromkeys(("".join(letters) for letters in islice(product(ascii_letters, repeat=3), 500)), 1)
+    submit = asyncio.create_task(batch(plane, *[unknown] * MAX_BATCH))
+    longest, began, last = 0.0, monotonic(), monotonic()
+    while not submit.done():
+        await asyncio.sleep(0)
+        longest, last = max(longest, monotonic() - last), monotonic()
+    answer = await submit
+    assert set(statuses(answer)) == {422}
+    assert len(answer.content) < 4_000 * MAX_BATCH
+    assert longest < (last - began) / 3
 
 
 async def test_what_is_published_is_refused_in_a_batch_too(plane: ControlPlane) -> None:

@@ -108,9 +108,16 @@ async def test_what_somebody_else_published_cannot_be_joined(plane: ControlPlane
     assert (await joining(plane)).json()["code"] == "version_already_published"
 
 
-async def test_only_so_many_may_join(plane: ControlPlane) -> None:
-    await plane.submit()
+@pytest.mark.parametrize("has_ended", [False, True])
+async def test_only_so_many_may_join(plane: ControlPlane, has_ended: bool) -> None:
+    submitted = await plane.submit(callback_url=HOOK)
+    if has_ended:
+        await plane.succeed(submitted)
     for number in range(MAX_SUBSCRIBERS):
         assert (await joining(plane, callback_url=f"{OTHER}/{number}")).status_code == 200
     assert (await joining(plane, callback_url=f"{OTHER}/more")).json()["code"] == "too_many_subscribers"
-    assert (await joining(plane, callback_url=f"{OTHER}/0")).status_code == 200
+    for known in (f"{OTHER}/0", HOOK, None):
+        assert (await joining(plane, callback_url=known)).status_code == 200
+    assert len(await plane.rows(deliveries)) == (MAX_SUBSCRIBERS + 1 if has_ended else 0)
+    shown = (await plane.get(submitted.headers["location"])).json()["callback"]
+    assert (shown and shown["url"]) == (HOOK if has_ended else None)

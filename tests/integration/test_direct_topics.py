@@ -22,7 +22,7 @@ from contracts.identity import Coordinate
 from contracts.messages import ProcessRequest
 from contracts.reports import Catalogue
 from control.log.tables import dead_letters
-from control.tables import process_events, processes
+from control.tables import idempotency_keys, process_events, processes
 from resources.control_plane import HttpControlPlane
 from resources.kafka.admin import ensure_direct_topics, ensure_topic
 from resources.kafka.log import KafkaRecordLog
@@ -32,6 +32,7 @@ from tests.integration.direct_sensor import direct_sensor
 from tests.integration.direct_world import INPUTS, World, ask, make_tenants, revenue
 from tests.integration.live_api import live_api
 from tests.integration.memory_lake import MemoryLake
+from tests.java_producer import java_producers
 from tests.kafka_server import kafka
 from tests.test_architecture import ROOT
 
@@ -95,6 +96,16 @@ def test_the_pages_producer_works_as_it_stands_there_and_twice_is_once(world: Wo
         assert done.stdout.startswith(world.topic("acme"))
     world.ticks_until({"accepted": 1, "duplicate": 1})
     assert [row["entity_id"] for row in world.rows(processes)] == ["cust_8842"]
+
+
+def test_the_client_of_kafka_itself_is_read_however_it_compresses(world: World) -> None:
+    ways = ["none", "gzip", "snappy", "lz4", "zstd"]
+    with java_producers(world.settings.kafka_bootstrap) as producer:
+        for way in ways:
+            producer(way)(world.topic("acme"), ask(f"by-{way}", params={"text": "x" * 1000}), f"key-{way}")
+    world.ticks_until({"accepted": len(ways)})
+    assert {row["entity_id"] for row in world.rows(processes)} == {f"by-{way}" for way in ways}
+    assert {row["key"] for row in world.rows(idempotency_keys)} == {f"key-{way}" for way in ways}
 
 
 def test_what_is_refused_becomes_a_dead_letter_with_its_code(world: World) -> None:

@@ -127,6 +127,25 @@ async def test_much_goes_in_small_batches(rig: Rig, monkeypatch: pytest.MonkeyPa
     assert pruned == [3, 3, 2, 0]
 
 
+@pytest.mark.parametrize("part", ["runs", "dagster"])
+async def test_while_dagster_is_away_what_needs_it_not_goes_and_the_rest_waits(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    monkeypatch.setattr(retention, "PROCESSES_AT_ONCE", 2)
+    for number in range(6):
+        await rig.ran(RunState.FAILURE, f"run-{number}", age=2 * OLD)
+    for _ in range(3):
+        await rig.ended()
+    getattr(rig, part).is_away = True
+    assert [await rig.prune() for _ in range(4)] == [2, 1, 0, 0]  # 0: the loop pauses
+    assert (len(await rig.ids()), rig.dagster.deleted) == (6, [])
+    getattr(rig, part).is_away = False
+    while await rig.prune():
+        pass
+    await rig.prune()
+    assert (await rig.ids(), len(rig.dagster.deleted)) == (set(), 6)
+
+
 async def test_what_cannot_go_does_not_keep_the_others(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "PROCESSES_AT_ONCE", 2)
     for number in range(3):

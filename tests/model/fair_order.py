@@ -1,6 +1,6 @@
-"""The order in which waiting processes are released, in so many words; ``control/releasing/release.py`` says it in SQL.
+"""The order in which waiting processes are released, in so many words; ``control/releasing/order.py`` says it in SQL.
 
-``tests/integration/test_release_order.py`` holds both to be the same.
+``tests/integration/releasing/test_order.py`` holds both to be the same.
 """
 
 from collections.abc import Iterable, Mapping

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contracts.backfills import MAX_BACKFILL_BYTES, MAX_ENTITIES, BackfillRequest
 from contracts.messages import ProcessRequest
-from contracts.problems import ProblemError
+from contracts.problems import MAX_ERRORS, ProblemError
 from contracts.reading import parse
 from contracts.reasons import Reason, ReasonCode
 from contracts.strict_json import canonical
@@ -57,6 +58,37 @@ def test_an_entity_is_read_verbatim_or_refused_without_quoting_it(entity: str) -
     else:
         assert refused["code"] in {"malformed_json", "validation_failed"}
         assert len(entity) < 10 or entity not in repr(refused)
+
+
+@pytest.mark.parametrize("count", [MAX_ERRORS, MAX_ERRORS + 1, 5_000])
+def test_of_many_broken_rules_the_first_are_named_and_the_others_counted(count: int) -> None:
+    unknown = {f"x{number}": 1 for number in range(count)}
+    for refused in (
+        refusal(lambda: parse(ProcessRequest, canonical({**REQUEST, **unknown}))),
+        refusal(lambda: check_params({"text": "", **unknown}, SCHEMA)),
+    ):
+        assert refused is not None
+        assert [len(error) for error in refused["errors"]] == [2] * MAX_ERRORS
+        assert refused.get("more_errors", 0) == count - MAX_ERRORS
+        assert len(canonical(refused)) < 4_000
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        {"select": {"entities": ["!"] * MAX_ENTITIES}},
+        {"select": {"entities": ["!"] * 2 * MAX_ENTITIES}},
+        {f"{number:x}": 1 for number in range(MAX_BACKFILL_BYTES // 10)},
+    ],
+    ids=["bad ids", "too many", "unknown keys"],
+)
+def test_no_body_makes_a_large_answer(hostile: dict[str, Any]) -> None:
+    body = canonical({"action": "ingest", "data_version": "v1", **hostile})
+    assert len(body) <= MAX_BACKFILL_BYTES
+    refused = refusal(lambda: parse(BackfillRequest, body))
+    assert refused is not None
+    assert refused["code"] == "validation_failed"
+    assert len(canonical(refused)) < 8_000
 
 
 @given(st.uuids())
