@@ -36,9 +36,10 @@ class Breakers:
 
         After its rest a host has one try to show that something has changed.
         """
-        if outcome.error not in _OF_THE_HOST:
+        if outcome.status is not None:
             self._hosts.pop(host, None)
-            return False
+        if outcome.error not in _OF_THE_HOST:
+            return False  # a secret that cannot sign, or an address that is forbidden, says nothing about the host
         found = self._hosts.setdefault(host, _Host())
         found.failures += 1
         begins = found.failures >= FAILURES and self._clock() >= found.rests_until

@@ -76,3 +76,18 @@ def test_what_is_no_fault_of_the_host_does_not_count(error: SendError) -> None:
     for _ in range(3 * FAILURES):
         breakers.note("a", Outcome(error=error))
     assert breakers.resting() == []
+
+
+@pytest.mark.parametrize("error", [SendError.SSRF_BLOCKED, SendError.SIGNING])
+def test_what_no_host_has_answered_does_not_bring_it_back(error: SendError) -> None:
+    clock = Clock()
+    breakers = Breakers(clock)
+    for _ in range(FAILURES - 1):
+        breakers.note("a", DEAD)
+    breakers.note("a", Outcome(error=error))
+    breakers.note("a", DEAD)
+    breakers.note("a", Outcome(error=error))
+    assert breakers.resting() == ["a"]
+    clock.now = FIRST_REST_SECONDS
+    breakers.note("a", Outcome(error=error))
+    assert breakers.waking() == ["a"]
