@@ -50,12 +50,9 @@ class Breakers:
             del self._hosts[next(iter(self._hosts))]
         return begins
 
-    def resting(self) -> list[str]:
-        """Return the hosts that are left alone now."""
-        now = self._clock()
-        return [host for host, found in self._hosts.items() if found.rests_until > now]
-
-    def waking(self) -> list[str]:
-        """Return the hosts whose rest is over and that have not answered since: each is owed a single try."""
-        now = self._clock()
-        return [host for host, found in self._hosts.items() if found.rest and found.rests_until <= now]
+    def most(self, host: str, usual: int) -> int:
+        """Return how many tries of a host may be under way: none while it rests, and one until it answers again."""
+        found = self._hosts.get(host)
+        if found is None or not found.rest:
+            return usual
+        return 0 if found.rests_until > self._clock() else 1

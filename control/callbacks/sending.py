@@ -16,7 +16,9 @@ from uuid import UUID
 from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
 from control.callbacks.breaker import Breakers
-from control.callbacks.rows import Claimed, Room, Tried, claim, claim_worn_out, mark
+from control.callbacks.claims import Claimed, claim, claim_worn_out, look
+from control.callbacks.marks import Tried, mark
+from control.callbacks.places import Places, Receiver, allot
 from control.callbacks.schedule import MAX_TRIES, DeliveryState, Verdict, judge
 from control.callbacks.webhook_secrets import active
 from resources.callbacks.resolver import CAPACITY
@@ -67,8 +69,9 @@ class Courier:
         self._db = db
         self._sender = sender
         self._wait = wait_seconds
-        self._capacity = capacity
-        self._per_host = per_host
+        # Half at most for one tenant, so that the other half is there for the others.
+        self._places = Places(capacity, per_host, per_tenant=max(capacity // 2, 1))
+        self._after: dict[str, str] = {}
         self._chance = chance
         self._breakers = Breakers(clock)
         self._tasks: dict[asyncio.Task[Outcome], Claimed] = {}
@@ -134,29 +137,25 @@ class Courier:
                 await mark(conn, [Tried(each, outcome, given_up) for each in worn_out])
 
     async def _claim(self) -> list[Claimed]:
-        free = self._capacity - len(self._tasks)
-        if free <= 0:
+        under_way = Counter(each.receiver for each in self._tasks.values())
+        if under_way.total() >= self._places.in_all:
             return []
-        hosts = Counter(each.host for each in self._tasks.values())
-        tenants = Counter(each.tenant_id for each in self._tasks.values())
-        waking = self._breakers.waking()
-        per_tenant = max(self._capacity // 2, 1)  # so that the other half is there for the others
-        room = Room(
-            free,
-            self._per_host,
-            per_tenant,
-            [*_full(hosts, self._per_host), *(host for host in waking if hosts[host]), *self._breakers.resting()],
-            _full(tenants, per_tenant),
-            waking,
-        )
+        async with self._db.reading() as conn:
+            waiting, self._after = await look(conn, self._after)
+        allotted = allot(waiting, under_way, self._places, self._most)
+        if not allotted:
+            return []
         async with self._db.transaction() as conn:
-            claimed = await claim(conn, room)
+            claimed = await claim(conn, allotted)
         # Claimed so often and never judged: it may be what ends the workers.
         worn_out = [each for each in claimed if each.tries > MAX_TRIES]
         if worn_out:
             async with self._db.transaction() as conn:
                 await mark(conn, [Tried(each, _NEVER_ENDED, Verdict(DeliveryState.EXHAUSTED)) for each in worn_out])
         return [each for each in claimed if each.tries <= MAX_TRIES]
+
+    def _most(self, receiver: Receiver) -> int:
+        return self._breakers.most(receiver.host, self._places.per_host)
 
     async def _send(self, claimed: Claimed) -> Outcome:
         try:
@@ -166,10 +165,6 @@ class Courier:
             # One tenant's unusable secret must not stop the callbacks of all others.
             return Outcome(error=SendError.SIGNING, detail=f"the tenant's webhook secret cannot sign: {error}")
         return await self._sender.send(claimed.url, claimed.body.encode(), headers)
-
-
-def _full(places: Counter[str], most: int) -> list[str]:
-    return [name for name, count in places.items() if count >= most]
 
 
 def signed_headers(webhook_id: UUID, body: str, secrets: Sequence[str], at: datetime) -> dict[str, str]:

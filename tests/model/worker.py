@@ -7,7 +7,7 @@ from typing import Any
 from contracts.intake import LogPosition
 from contracts.messages import RunStatus
 from contracts.states import ACTIVE, State
-from control.callbacks.rows import LEASE
+from control.callbacks.claims import LEASE
 from control.callbacks.schedule import MAX_TRIES, DeliveryState, Verdict
 from control.callbacks.sending import signed_headers
 from control.releasing.release import record_of

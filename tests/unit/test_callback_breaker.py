@@ -5,6 +5,7 @@ import pytest
 from control.callbacks.breaker import FAILURES, FIRST_REST_SECONDS, LONGEST_REST_SECONDS, Breakers
 from resources.callbacks.sender import Outcome, SendError
 
+USUAL = 16
 DEAD, ALIVE = Outcome(error=SendError.CONNECT), Outcome(status=500)
 
 
@@ -22,9 +23,9 @@ def test_it_takes_failures_in_a_row() -> None:
     breakers.note("a", ALIVE)  # an answer, if no good one
     for _ in range(FAILURES - 1):
         breakers.note("a", DEAD)
-    assert breakers.resting() == []
+    assert breakers.most("a", USUAL) == USUAL
     breakers.note("a", DEAD)
-    assert breakers.resting() == ["a"]
+    assert breakers.most("a", USUAL) == 0
 
 
 def test_each_rest_is_longer_up_to_a_bound_and_an_answer_ends_it() -> None:
@@ -34,16 +35,16 @@ def test_each_rest_is_longer_up_to_a_bound_and_an_answer_ends_it() -> None:
         breakers.note("a", DEAD)
     for _ in range(8):
         began = clock.now
-        while breakers.resting():
+        while not breakers.most("a", USUAL):
             clock.now += 1
         rests.append(clock.now - began)
         breakers.note("a", DEAD)
     assert rests[:3] == [FIRST_REST_SECONDS, 2 * FIRST_REST_SECONDS, 4 * FIRST_REST_SECONDS]
     assert max(rests) == LONGEST_REST_SECONDS
     breakers.note("a", ALIVE)
-    assert breakers.resting() == []
+    assert breakers.most("a", USUAL) == USUAL
     breakers.note("a", DEAD)
-    assert breakers.resting() == []
+    assert breakers.most("a", USUAL) == USUAL
 
 
 def test_what_was_under_way_when_it_was_noticed_does_not_prolong_the_rest() -> None:
@@ -52,22 +53,21 @@ def test_what_was_under_way_when_it_was_noticed_does_not_prolong_the_rest() -> N
     for _ in range(FAILURES + 15):
         breakers.note("a", DEAD)
     clock.now = FIRST_REST_SECONDS
-    assert breakers.resting() == []
+    assert breakers.most("a", USUAL) == 1
 
 
-def test_after_its_rest_a_host_is_waking_until_it_answers_or_fails_again() -> None:
+def test_after_its_rest_a_host_is_tried_once_until_it_answers_or_fails_again() -> None:
     clock = Clock()
     breakers = Breakers(clock)
     for _ in range(FAILURES):
         breakers.note("a", DEAD)
-    assert breakers.waking() == []
     clock.now = FIRST_REST_SECONDS
-    assert breakers.waking() == ["a"]
+    assert breakers.most("a", USUAL) == 1
     breakers.note("a", DEAD)
-    assert breakers.waking() == []
+    assert breakers.most("a", USUAL) == 0
     clock.now += 2 * FIRST_REST_SECONDS
     breakers.note("a", ALIVE)
-    assert breakers.waking() == []
+    assert breakers.most("a", USUAL) == USUAL
 
 
 @pytest.mark.parametrize("error", [SendError.SSRF_BLOCKED, SendError.SIGNING, SendError.NEVER_ENDED])
@@ -75,7 +75,7 @@ def test_what_is_no_fault_of_the_host_does_not_count(error: SendError) -> None:
     breakers = Breakers(Clock())
     for _ in range(3 * FAILURES):
         breakers.note("a", Outcome(error=error))
-    assert breakers.resting() == []
+    assert breakers.most("a", USUAL) == USUAL
 
 
 @pytest.mark.parametrize("error", [SendError.SSRF_BLOCKED, SendError.SIGNING])
@@ -87,7 +87,7 @@ def test_what_no_host_has_answered_does_not_bring_it_back(error: SendError) -> N
     breakers.note("a", Outcome(error=error))
     breakers.note("a", DEAD)
     breakers.note("a", Outcome(error=error))
-    assert breakers.resting() == ["a"]
+    assert breakers.most("a", USUAL) == 0
     clock.now = FIRST_REST_SECONDS
     breakers.note("a", Outcome(error=error))
-    assert breakers.waking() == ["a"]
+    assert breakers.most("a", USUAL) == 1
