@@ -91,10 +91,11 @@ async def claim(conn: AsyncConnection, allotted: Mapping[Receiver, int]) -> list
     return [Claimed.of(row) for row in (await conn.execute(_CLAIM, given)).mappings()]
 
 
-async def claim_worn_out(conn: AsyncConnection, host: str) -> list[Claimed]:
-    """Claim deliveries to ``host`` that have been due for longer than all their tries would take."""
+async def claim_worn_out(conn: AsyncConnection, receiver: Receiver) -> list[Claimed]:
+    """Claim what has been due to ``receiver`` for longer than all its tries would take."""
     is_over = deliveries.c.next_try_at <= func.now() - case(TIME_LEFT, value=deliveries.c.tries, else_=timedelta())
-    worn_out = select(deliveries.c.id).where(*_IS_DUE, callback_host == host, is_over).limit(_WORN_OUT)
+    of_receiver = (deliveries.c.tenant_id == receiver.tenant, callback_host == receiver.host)
+    worn_out = select(deliveries.c.id).where(*_IS_DUE, *of_receiver, is_over).limit(_WORN_OUT)
     rows = await conn.execute(_claimed(worn_out.with_for_update(skip_locked=True)))
     return [Claimed.of(row) for row in rows.mappings()]
 

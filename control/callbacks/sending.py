@@ -107,12 +107,12 @@ class Courier:
     async def _mark_ended(self) -> None:
         ended = [(task, self._tasks.pop(task)) for task in list(self._tasks) if task.done()]
         failures = [error for task, _ in ended if (error := task.exception()) is not None]
-        dead: dict[str, Outcome] = {}
+        dead: dict[Receiver, Outcome] = {}
         for task, claimed in ended:
             if task.exception() is None:
                 outcome = task.result()
-                if self._breakers.note(claimed.host, outcome):
-                    dead[claimed.host] = outcome
+                if self._breakers.note(claimed.receiver, outcome):
+                    dead[claimed.receiver] = outcome
                 self._unmarked.append(Tried(claimed, outcome, judge(claimed.tries, outcome, self._chance())))
         if any(each.outcome.is_delivered for each in self._unmarked):
             crash_point("C3")
@@ -120,17 +120,17 @@ class Courier:
             async with self._db.transaction() as conn:
                 await mark(conn, self._unmarked)
             self._unmarked.clear()
-        for host, outcome in dead.items():
-            await self._give_up(host, outcome)
+        for receiver, outcome in dead.items():
+            await self._give_up(receiver, outcome)
         for error in failures:  # a mistake of ours: a sender returns whatever the receiver does
             raise error
 
-    async def _give_up(self, host: str, outcome: Outcome) -> None:
+    async def _give_up(self, receiver: Receiver, outcome: Outcome) -> None:
         """End what has waited for a dead host for longer than its tries would have taken."""
         given_up = Verdict(DeliveryState.EXHAUSTED)
         while True:
             async with self._db.transaction() as conn:
-                worn_out = await claim_worn_out(conn, host)
+                worn_out = await claim_worn_out(conn, receiver)
             if not worn_out:
                 return
             async with self._db.transaction() as conn:
@@ -155,7 +155,7 @@ class Courier:
         return [each for each in claimed if each.tries <= MAX_TRIES]
 
     def _most(self, receiver: Receiver) -> int:
-        return self._breakers.most(receiver.host, self._places.per_host)
+        return self._breakers.most(receiver, self._places.per_host)
 
     async def _send(self, claimed: Claimed) -> Outcome:
         try:

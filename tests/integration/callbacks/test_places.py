@@ -140,3 +140,32 @@ async def test_what_is_under_way_counts_for_its_host(db: Database) -> None:
     assert sender.sent
     hung.set()
     await courier.finish()
+
+
+async def test_one_tenants_hanging_address_keeps_nothing_from_another_at_the_same_host(db: Database) -> None:
+    await add_tenant(db, "other")
+    for number in range(60):
+        await ended(db, f"https://hooks.example/a/{number}")
+    other = await ended(db, "https://hooks.example/b", tenant_id="other")
+
+    class Shared(Script):
+        async def send(self, url: str, body: bytes, headers: dict[str, str]) -> Outcome:
+            done = await super().send(url, body, headers)
+            return Outcome(error=SendError.TIMEOUT) if "/a/" in url else done
+
+    clock = Clock()
+    sender = Shared(Outcome(status=200))
+    courier = Courier(db, sender, wait_seconds=0.01, clock=clock)
+    await courier.step()
+    await courier.finish()
+    assert "https://hooks.example/b" in [url for url, _, _ in sender.sent]  # in turn, although it was due last
+    await steps(courier)
+    assert (await delivery(db, other))["state"] == "delivered"
+    tried = len(sender.sent)
+    assert tried <= 1 + FAILURES + 2 * 16  # the answer to the other one does not end this one's rest
+    for _ in range(3):
+        clock.now += FIRST_REST_SECONDS / 4
+        later = await ended(db, "https://hooks.example/b", tenant_id="other")
+        await steps(courier)
+        assert (await delivery(db, later))["state"] == "delivered"
+    assert len(sender.sent) == tried + 3
