@@ -7,10 +7,11 @@ from control.accepting.existing import deliver_missed
 from control.accepting.inputs import InputCheck
 from control.backfills.counts import keep_counts
 from control.backfills.expansion import Expander
-from control.callbacks.rows import Room, claim
+from control.callbacks.sending import Courier
 from control.reconciling.reconciler import Reconciler
 from control.releasing.release import release_once
 from control.retention import Pruner
+from resources.callbacks.sender import GuardedSender
 from resources.dagster.graphql import DagsterGraphQL
 from resources.database import Database
 from resources.lake.store import S3Lake
@@ -33,6 +34,7 @@ def worker_passes(db: Database, settings: ControlSettings) -> dict[str, Callable
     lake = S3Lake(settings, settings.lake_bucket)
     reconciler, relay = Reconciler(db, lake, None, settings), _NoRelay()
     expander = Expander(db, lake, InputCheck(db, lake), settings)
+    courier = Courier(db, GuardedSender())
     pruner = Pruner(db, settings, None, DagsterGraphQL(settings.dagster_url))
 
     async def reconcile() -> None:
@@ -40,14 +42,10 @@ def worker_passes(db: Database, settings: ControlSettings) -> dict[str, Callable
         await deliver_missed(db)
         await keep_counts(db)
 
-    async def claim_callbacks() -> None:
-        async with db.transaction() as conn:
-            await claim(conn, Room(free=256, per_host=16, per_tenant=128))
-
     return {
         "reconciler_pass": reconcile,
         "release_pass": lambda: release_once(db, relay, settings),
-        "callbacks_pass": claim_callbacks,
+        "callbacks_pass": courier.step,
         "backfills_pass": expander.step,
         "retention_pass": pruner.step,
     }

@@ -16,7 +16,9 @@ from uuid import UUID
 from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
 from control.callbacks.breaker import Breakers
-from control.callbacks.rows import Claimed, Room, Tried, claim, claim_worn_out, mark
+from control.callbacks.claims import Claimed, claim, claim_worn_out, look
+from control.callbacks.marks import Tried, mark
+from control.callbacks.places import Places, Receiver, allot
 from control.callbacks.schedule import MAX_TRIES, CallbackVerdict, DeliveryState, judge
 from control.tenancy.webhook_secrets import active
 from resources.callbacks.resolver import CAPACITY
@@ -55,8 +57,9 @@ class Courier:
         self._db = db
         self._sender = sender
         self._wait = wait_seconds
-        self._capacity = capacity
-        self._per_host = per_host
+        # Half at most for one tenant, so that the other half is there for the others.
+        self._places = Places(capacity, per_host, per_tenant=max(capacity // 2, 1))
+        self._after: dict[str, str] = {}
         self._chance = chance
         self._breakers = Breakers(clock)
         self._tasks: dict[asyncio.Task[Outcome], Claimed] = {}
@@ -87,12 +90,12 @@ class Courier:
     async def _mark_ended(self) -> None:
         ended = [(task, self._tasks.pop(task)) for task in list(self._tasks) if task.done()]
         failures = [error for task, _ in ended if (error := task.exception()) is not None]
-        dead: dict[str, Outcome] = {}
+        dead: dict[Receiver, Outcome] = {}
         for task, claimed in ended:
             if task.exception() is None:
                 outcome = task.result()
-                if self._breakers.note(claimed.host, outcome):
-                    dead[claimed.host] = outcome
+                if self._breakers.note(claimed.receiver, outcome):
+                    dead[claimed.receiver] = outcome
                 self._unmarked.append(Tried(claimed, outcome, judge(claimed.tries, outcome, self._chance())))
         if any(each.outcome.is_delivered for each in self._unmarked):
             crash_point("C3")
@@ -100,40 +103,33 @@ class Courier:
             async with self._db.transaction() as conn:
                 await mark(conn, self._unmarked)
             self._unmarked.clear()
-        for host, outcome in dead.items():
-            await self._give_up(host, outcome)
+        for receiver, outcome in dead.items():
+            await self._give_up(receiver, outcome)
         for error in failures:  # a mistake of ours: a sender returns whatever the receiver does
             raise error
 
-    async def _give_up(self, host: str, outcome: Outcome) -> None:
+    async def _give_up(self, receiver: Receiver, outcome: Outcome) -> None:
         """End what has waited for a dead host for longer than its tries would have taken."""
         given_up = CallbackVerdict(DeliveryState.EXHAUSTED)
         while True:
             async with self._db.transaction() as conn:
-                worn_out = await claim_worn_out(conn, host)
+                worn_out = await claim_worn_out(conn, receiver)
             if not worn_out:
                 return
             async with self._db.transaction() as conn:
                 await mark(conn, [Tried(each, outcome, given_up) for each in worn_out])
 
     async def _claim(self) -> list[Claimed]:
-        free = self._capacity - len(self._tasks)
-        if free <= 0:
+        under_way = Counter(each.receiver for each in self._tasks.values())
+        if under_way.total() >= self._places.in_all:
             return []
-        hosts = Counter(each.host for each in self._tasks.values())
-        tenants = Counter(each.tenant_id for each in self._tasks.values())
-        waking = self._breakers.waking()
-        per_tenant = max(self._capacity // 2, 1)  # so that the other half is there for the others
-        room = Room(
-            free,
-            self._per_host,
-            per_tenant,
-            [*_full(hosts, self._per_host), *(host for host in waking if hosts[host]), *self._breakers.resting()],
-            _full(tenants, per_tenant),
-            waking,
-        )
+        async with self._db.reading() as conn:
+            waiting, self._after = await look(conn, self._after)
+        allotted = allot(waiting, under_way, self._places, self._most)
+        if not allotted:
+            return []
         async with self._db.transaction() as conn:
-            claimed = await claim(conn, room)
+            claimed = await claim(conn, allotted)
         # Claimed so often and never judged: it may be what ends the workers.
         worn_out = [each for each in claimed if each.tries > MAX_TRIES]
         if worn_out:
@@ -143,6 +139,9 @@ class Courier:
                 )
         return [each for each in claimed if each.tries <= MAX_TRIES]
 
+    def _most(self, receiver: Receiver) -> int:
+        return self._breakers.most(receiver, self._places.per_host)
+
     async def _send(self, claimed: Claimed) -> Outcome:
         try:
             now = datetime.now(UTC)
@@ -151,10 +150,6 @@ class Courier:
             # One tenant's unusable secret must not stop the callbacks of all others.
             return Outcome(error=SendError.SIGNING, detail=f"the tenant's webhook secret cannot sign: {error}")
         return await self._sender.send(claimed.url, claimed.body.encode(), headers)
-
-
-def _full(places: Counter[str], most: int) -> list[str]:
-    return [name for name, count in places.items() if count >= most]
 
 
 def signed_headers(webhook_id: UUID, body: str, secrets: Sequence[str], at: datetime) -> dict[str, str]:

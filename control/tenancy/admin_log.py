@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import RowMapping, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from control.tables import admin_log
+from control.tenancy.tables import admin_log
 
 
 async def note_admin(

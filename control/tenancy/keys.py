@@ -14,8 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.problems import LakemillError
 from contracts.tenancy import Scope, Tenant, TenantLimits
-from control.tables import api_keys, tenants
+from control.tables import tenants
 from control.tenancy.admin_log import note_admin
+from control.tenancy.tables import api_keys
 
 _KEY = re.compile(r"lm_(?P<prefix>[0-9a-f]{12})_(?P<secret>[A-Za-z0-9_-]{43})\Z")
 _NO_DIGEST = bytes(32)

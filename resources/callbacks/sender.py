@@ -3,12 +3,13 @@
 The name is resolved once; every address it gave is judged; the connection goes to one of those very addresses, while
 TLS checks the certificate against the name. No redirect is followed, no proxy is read from the environment, no
 connection is used twice, and everything together takes at most ``DEADLINE_SECONDS``; only a look-up that the system
-has begun cannot be broken off, and is waited for.
+has begun cannot be broken off, and is waited for. An address that drops what it is sent leaves time for the next one.
 """
 
 import asyncio
 import socket
 import ssl
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,6 +31,8 @@ DEADLINE_SECONDS = 15.0
 KEPT_BYTES = 1024
 """Of what is told about a try, as UTF-8: what a receiver sends is its choice, and is kept and shown."""
 _BODY_SECONDS = 2.0
+_LEAST_CONNECT_SECONDS, _MOST_CONNECT_SECONDS = 1.0, 5.0
+"""Of one address while others remain: however many they are, each has time for a round trip."""
 
 
 class SendError(StrEnum):
@@ -69,6 +72,16 @@ class Outcome:
         return self.status is not None and 200 <= self.status < 300
 
 
+_FAILURES = (
+    CallbackForbiddenError,
+    TimeoutError,
+    OSError,
+    httpcore.TimeoutException,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+)
+
+
 class GuardedSender:
     """Sends callbacks. ``allow`` are the networks that may be reached although they are not public."""
 
@@ -91,13 +104,13 @@ class GuardedSender:
         """POST ``body`` once. Never raises for what the address or the receiver does."""
         try:
             target = check_callback_url(url, self._allow)
-            network = _JudgedNetwork(target, self._allow, self._resolve, self._connect)
+            network = _JudgedNetwork(target, self._allow, self._resolve, self._connect, self._deadline)
             try:
                 async with asyncio.timeout(self._deadline):
                     return await self._post(target, network, body, headers)
             finally:
                 await network.close()
-        except (CallbackForbiddenError, TimeoutError, OSError, httpcore.NetworkError, httpcore.ProtocolError) as error:
+        except _FAILURES as error:
             return Outcome(error=_kind(error), detail=str(error) or f"no answer within {self._deadline:g} s")
 
     async def _post(
@@ -126,11 +139,13 @@ class _JudgedNetwork(httpcore.AsyncNetworkBackend):
         allow: Sequence[Network],
         resolve: Resolver,
         connect: httpcore.AsyncNetworkBackend,
+        deadline_seconds: float,
     ) -> None:
         self._target = target
         self._allow = allow
         self._resolve = resolve
         self._inner = connect
+        self._until = time.monotonic() + deadline_seconds
         self._opened: list[httpcore.AsyncNetworkStream] = []
 
     async def connect_tcp(
@@ -145,15 +160,21 @@ class _JudgedNetwork(httpcore.AsyncNetworkBackend):
                 log.warning("callback.forbidden", host=host, address=str(address), kind=kind)
                 raise CallbackForbiddenError(f"the host leads to an address that is {kind}")
         failure: Exception = OSError(f"{host} has no address")
-        for address in addresses:
+        for remaining, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
+            # The last one may take what is left; one that drops packets before it may not.
+            bound = {} if remaining == 1 else {"timeout": self._share(remaining)}
             try:
-                stream = await self._inner.connect_tcp(str(address), port, *options, **named_options)
-            except httpcore.ConnectError as error:
+                stream = await self._inner.connect_tcp(str(address), port, *options, **{**named_options, **bound})
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
                 continue
             self._opened.append(stream)
             return stream
         raise failure
+
+    def _share(self, remaining: int) -> float:
+        left = self._until - time.monotonic()
+        return min(_MOST_CONNECT_SECONDS, max(_LEAST_CONNECT_SECONDS, left / remaining))
 
     async def close(self) -> None:
         for stream in self._opened:
@@ -196,7 +217,7 @@ def _retry_after(headers: Sequence[tuple[bytes, bytes]]) -> float | None:
 def _kind(error: Exception) -> SendError:
     if isinstance(error, CallbackForbiddenError):
         return SendError.SSRF_BLOCKED
-    if isinstance(error, TimeoutError):
+    if isinstance(error, TimeoutError | httpcore.TimeoutException):
         return SendError.TIMEOUT
     if isinstance(error, socket.gaierror):
         return SendError.DNS

@@ -2,7 +2,11 @@
 
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
+import httpcore
 import pytest
 
 from resources.callbacks.sender import GuardedSender, Outcome, SendError
@@ -118,6 +122,45 @@ async def test_nobody_listening_and_no_such_name() -> None:
         taken.bind(("127.0.0.1", 0))
         assert (await post(f"http://127.0.0.1:{taken.getsockname()[1]}/")).error is SendError.CONNECT
     assert (await post("https://gone.example/", resolve=Names())).error is SendError.DNS
+
+
+@contextmanager
+def dropping(host: str, port: int) -> Iterator[None]:
+    """Let ``host`` drop whoever wants to connect: a listener that accepts nobody, with its backlog full."""
+    with ExitStack() as held:
+        listener = held.enter_context(socket.socket())
+        listener.bind((host, port))
+        listener.listen(0)
+        for _ in range(10):
+            client = held.enter_context(socket.socket())
+            client.settimeout(0.2)
+            try:
+                client.connect((host, port))
+            except TimeoutError:
+                yield
+                return
+    raise AssertionError("the backlog is never full")
+
+
+async def test_an_address_that_drops_packets_leaves_time_for_the_next() -> None:
+    async with receiver(answering("200 OK")) as state:
+        with dropping("127.0.0.2", state.port), dropping("127.0.0.3", state.port):
+            names = Names("127.0.0.2", "127.0.0.3", "127.0.0.1")
+            url = f"http://localhost:{state.port}/"
+            assert await post(url, resolve=names, deadline_seconds=4) == Outcome(status=200)
+            began = time.monotonic()
+            nobody = await post(url, resolve=Names("127.0.0.2", "127.0.0.3"), deadline_seconds=2)
+            assert nobody.error is SendError.TIMEOUT
+            assert time.monotonic() - began < 3
+
+
+async def test_a_network_with_less_patience_than_the_sender_is_a_timeout_too() -> None:
+    class Impatient(httpcore.AsyncNetworkBackend):
+        async def connect_tcp(self, *_where: Any, **_options: Any) -> httpcore.AsyncNetworkStream:
+            raise httpcore.ConnectTimeout("no answer")
+
+    outcome = await post("http://localhost:9/", resolve=Names("127.0.0.1"), connect=Impatient())
+    assert (outcome.error, outcome.detail) == (SendError.TIMEOUT, "no answer")
 
 
 async def test_the_system_resolver_answers() -> None:

@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from control.recovery.state import begin
-from control.tables import ACTIVE_SQL, admin_log, entities, processes
+from control.tables import ACTIVE_SQL, entities, processes
 from control.tenancy import tenants
+from control.tenancy.tables import admin_log
 from control.tenancy.tenants import EntityBusyError
 from tests.integration.backfilling import create, expander, shown
 from tests.integration.control_plane import SUBMIT, ControlPlane

@@ -9,7 +9,8 @@ from sqlalchemy import Insert, insert, select
 
 from contracts.tenancy import DEFAULT_TENANT
 from control.snapshots import read_commit, record
-from control.tables import admin_log, entities, idempotency_keys, outbox, process_events, processes
+from control.tables import entities, idempotency_keys, outbox, process_events, processes
+from control.tenancy.tables import admin_log
 from tests.integration.control_plane import ControlPlane
 from tests.integration.memory_lake import place
 from tests.integration.tenant import make_tenant

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import RowMapping, select
 
 from contracts.states import State
-from control.tables import admin_log, process_events
+from control.tables import process_events
+from control.tenancy.tables import admin_log
 from tests.integration.belongings import one_of_each
 from tests.integration.control_plane import CATALOGUE, SUBMIT, ControlPlane
 from tests.integration.memory_lake import DIGEST

@@ -14,8 +14,9 @@ from contracts.intake import INTAKE_PATH
 from contracts.reports import ACTIONS_PATH, LAUNCH_PATH, REPORT_PATH
 from contracts.signing import SIGNATURE_HEADER, sign
 from contracts.tenancy import DEFAULT_TENANT, Scope
-from control.tables import api_keys, tenants
+from control.tables import tenants
 from control.tenancy import keys
+from control.tenancy.tables import api_keys
 from tests.integration.control_plane import SUBMIT, ControlPlane
 from tests.integration.problems import is_problem
 

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import pytest
 from sqlalchemy import select
 
-from control.tables import api_keys
+from control.tenancy.tables import api_keys
 from tests.integration.conftest import INTERNAL_SECRET
 from tests.integration.control_plane import ControlPlane
 

@@ -16,6 +16,7 @@ from control.migrate import migrate
 from control.recovery import tables as recovery_tables  # noqa: F401
 from control.schema import metadata
 from control.tables import tenants
+from control.tenancy import tables as tenancy_tables  # noqa: F401
 from resources.database import Database
 
 pytestmark = pytest.mark.anyio

@@ -5,7 +5,7 @@ import pytest
 from contracts.states import State
 from control.backfills.counts import keep_counts
 from control.reconciling.reconciler import Reconciler
-from control.tables import admin_log
+from control.tenancy.tables import admin_log
 from tests.integration.backfilling import count, create, end, expand, shown, steer
 from tests.integration.tenant import Caller
 

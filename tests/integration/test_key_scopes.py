@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 
-from control.tables import api_keys
 from control.tenancy import keys
+from control.tenancy.tables import api_keys
 from tests.integration.tenant import Caller
 
 pytestmark = pytest.mark.anyio

@@ -13,9 +13,10 @@ from sqlalchemy import func
 from contracts.tenancy import EVERYBODY, Tenant, TenantLimits
 from control.processes import get as view_of
 from control.releasing.release import release_once
-from control.tables import admin_log, entities, processes
+from control.tables import entities, processes
 from control.tenancy import tenants
 from control.tenancy.admin_log import newest
+from control.tenancy.tables import admin_log
 from control.tenancy.tenants import EntityBusyError
 from tests.integration.control_plane import ControlPlane
 from tests.integration.memory_lake import place

@@ -7,7 +7,7 @@ from typing import Any
 from contracts.intake import LogPosition
 from contracts.states import ACTIVE, State
 from contracts.views import RunStatus
-from control.callbacks.rows import LEASE
+from control.callbacks.claims import LEASE
 from control.callbacks.schedule import MAX_TRIES, CallbackVerdict, DeliveryState
 from control.callbacks.sending import signed_headers
 from control.releasing.release import record_of

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -21,6 +22,24 @@ from tests.receiver import answering, receiver, silence
 pytestmark = pytest.mark.anyio
 
 
+class Hanging(Script):
+    """Answers 200, at the URLs that ``hangs`` picks not before ``hung`` is set; ``most`` were under way at once."""
+
+    def __init__(self, hangs: Callable[[str], bool]) -> None:
+        super().__init__(Outcome(status=200))
+        self.hung = asyncio.Event()
+        self.under_way = self.most = 0
+        self._hangs = hangs
+
+    async def send(self, url: str, body: bytes, headers: dict[str, str]) -> Outcome:
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        if self._hangs(url):
+            await self.hung.wait()
+        self.under_way -= 1
+        return await super().send(url, body, headers)
+
+
 async def test_a_slow_host_holds_only_its_own_places(db: Database, sender: GuardedSender) -> None:
     async with receiver(silence) as slow, receiver(answering("200 OK")) as quick:
         for _ in range(70):
@@ -31,7 +50,7 @@ async def test_a_slow_host_holds_only_its_own_places(db: Database, sender: Guard
         while len(quick.requests) < len(arrived):
             await courier.step()
             assert time.monotonic() - began < 2.5, "the quick receiver waited for the slow one"
-        assert slow.connections <= 2 * 8
+        assert slow.connections <= 8
         await courier.finish()
 
 
@@ -96,23 +115,60 @@ async def test_what_waits_for_a_dead_host_is_given_up_when_the_time_of_its_tries
 
 async def test_one_tenant_with_many_hanging_hosts_leaves_places_to_the_others(db: Database) -> None:
     await add_tenant(db, "quiet")
+    await ended(db, "https://quick.example/")
     for number in range(60):
         await ended(db, f"https://tarpit-{number}.example/")
-    hung = asyncio.Event()
-
-    class Hanging(Script):
-        async def send(self, url: str, body: bytes, headers: dict[str, str]) -> Outcome:
-            if "tarpit" in url:
-                await hung.wait()
-            return await super().send(url, body, headers)
-
-    sender = Hanging(Outcome(status=200))
+    sender = Hanging(lambda url: "tarpit" in url)
     courier = Courier(db, sender, wait_seconds=0.01, capacity=20)
-    await courier.step()
+    for _ in range(5):  # the one that ends gives up its place only, not those of what hangs
+        await courier.step()
+    assert sender.most == 10
     alone = await ended(db, "https://quiet.example/", tenant_id="quiet")
     for _ in range(3):
         await courier.step()
-    assert [url for url, _, _ in sender.sent] == ["https://quiet.example/"]
-    hung.set()
+    assert [url for url, _, _ in sender.sent] == ["https://quick.example/", "https://quiet.example/"]
+    sender.hung.set()
     await courier.finish()
     assert (await delivery(db, alone))["state"] == "delivered"
+
+
+async def test_what_is_under_way_counts_for_its_host(db: Database) -> None:
+    for number in range(30):
+        await ended(db, f"https://shared.example/{number}")
+    sender = Hanging(lambda url: not url.endswith("0"))
+    courier = Courier(db, sender, wait_seconds=0.01, per_host=8)
+    for _ in range(8):
+        await courier.step()
+    assert sender.sent
+    assert sender.most == 8
+    sender.hung.set()
+    await courier.finish()
+
+
+async def test_one_tenants_hanging_address_keeps_nothing_from_another_at_the_same_host(db: Database) -> None:
+    await add_tenant(db, "other")
+    for number in range(60):
+        await ended(db, f"https://hooks.example/a/{number}")
+    other = await ended(db, "https://hooks.example/b", tenant_id="other")
+
+    class Shared(Script):
+        async def send(self, url: str, body: bytes, headers: dict[str, str]) -> Outcome:
+            done = await super().send(url, body, headers)
+            return Outcome(error=SendError.TIMEOUT) if "/a/" in url else done
+
+    clock = Clock()
+    sender = Shared(Outcome(status=200))
+    courier = Courier(db, sender, wait_seconds=0.01, clock=clock)
+    await courier.step()
+    await courier.finish()
+    assert "https://hooks.example/b" in [url for url, _, _ in sender.sent]  # in turn, although it was due last
+    await steps(courier)
+    assert (await delivery(db, other))["state"] == "delivered"
+    tried = len(sender.sent)
+    assert tried <= 1 + FAILURES + 2 * 16  # the answer to the other one does not end this one's rest
+    for _ in range(3):
+        clock.now += FIRST_REST_SECONDS / 4
+        later = await ended(db, "https://hooks.example/b", tenant_id="other")
+        await steps(courier)
+        assert (await delivery(db, later))["state"] == "delivered"
+    assert len(sender.sent) == tried + 3

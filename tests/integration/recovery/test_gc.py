@@ -15,7 +15,7 @@ from contracts.storage import commit_key, dataset_prefix, success_key, token_pre
 from control.recovery.gc import Collected, Collector
 from control.recovery.state import begin
 from control.rules.garbage import Kept
-from control.tables import admin_log
+from control.tenancy.tables import admin_log
 from resources.lake.store import ObjectInfo, PutOutcome
 from resources.settings import LakeSettings
 from tests.integration.control_plane import ControlPlane

@@ -13,7 +13,8 @@ from control.recovery.rebuild import REBUILD_LOCK, RebuildRunningError
 from control.recovery.retire import Retirer
 from control.recovery.tables import recovery
 from control.releasing.release import release_once
-from control.tables import admin_log, deliveries, entities, snapshots
+from control.tables import deliveries, entities, snapshots
+from control.tenancy.tables import admin_log
 from resources.lake.store import LakeUnavailableError
 from tests.integration.control_plane import SUBMIT, ControlPlane
 from tests.integration.memory_lake import place, tombstone

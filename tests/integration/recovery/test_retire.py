@@ -11,7 +11,8 @@ from contracts.reasons import ReasonCode
 from contracts.storage import CorruptSnapshotError, commit_key, dataset_prefix, token_prefix, tombstone_key
 from control.recovery.retire import ProcessNotEndedError, Retirer, UnknownSnapshotError
 from control.recovery.tombstones import read_tombstone
-from control.tables import admin_log, snapshots
+from control.tables import snapshots
+from control.tenancy.tables import admin_log
 from resources.lake.store import LakeUnavailableError, PresignedPut, PutOutcome
 from tests.integration.control_plane import ControlPlane
 from tests.integration.memory_lake import place

@@ -17,7 +17,8 @@ from sqlalchemy import delete, select
 from contracts.identity import new_token
 from contracts.storage import commit_key, token_prefix, tombstone_key
 from control.recovery.tables import recovery
-from control.tables import admin_log, entities, snapshots
+from control.tables import entities, snapshots
+from control.tenancy.tables import admin_log
 from resources.settings import LakeSettings
 from tests.integration.conftest import INTERNAL_SECRET
 from tests.integration.control_plane import ControlPlane
