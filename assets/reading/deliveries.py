@@ -29,6 +29,8 @@ PLAIN_NAMES = "use letters, digits and ' ._=+@,-', a letter or digit first"
 # A split has no more bytes than the first; no fewer than the second, which each file costs besides its own.
 _SPLITS = ("spark.sql.files.maxPartitionBytes", "spark.sql.files.openCostInBytes")
 _MORE_THAN_ANY_FILE = str(2**50)
+_TASK_IDS = 2**33
+"""As many monotonically increasing ids Spark keeps for each task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +60,18 @@ class RawFiles:
         from pyspark.sql import functions as F  # noqa: N812, PLC0415 - how Spark code is read; only runs need it
 
         with _one_task_for_each_file(spark):
-            numbered = self._judged(spark).withColumn(_AT, F.monotonically_increasing_id())
-            by_file = numbered.groupBy(FILE).agg(
-                F.count("*").alias("rows"),
-                F.count_if(~F.col(FITS)).alias("bad"),
-                (F.min(F.when(~F.col(FITS), F.col(_AT))) - F.min(_AT) + 1).alias("first"),
+            # The header of CSV is 0.
+            place = F.monotonically_increasing_id() % _TASK_IDS + (0 if self.source.format == "csv" else 1)
+            by_file = (
+                self._judged(spark)
+                .withColumn(_AT, place)
+                .where(F.col(_AT) > 0)
+                .groupBy(FILE)
+                .agg(
+                    F.count("*").alias("rows"),
+                    F.count_if(~F.col(FITS)).alias("bad"),
+                    F.min(F.when(~F.col(FITS), F.col(_AT))).alias("first"),
+                )
             )
             files = by_file.orderBy(FILE).collect()
         bad, count = (sum(file[name] for file in files) for name in ("bad", "rows"))
