@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from assets.declaration import Landing
 from assets.errors import InputCorruptError
-from assets.reading.lines import BAD_ROW, FILE, FITS, fitting, judged
-from assets.snapshots.reader import read_files
+from assets.reading import columns, lines
+from assets.reading.lines import BAD_ROW, FILE, FITS
 from assets.tables.footers import Footer
 from resources.lake.store import Lake, ObjectInfo
 
@@ -29,6 +29,8 @@ PLAIN_NAMES = "use letters, digits and ' ._=+@,-', a letter or digit first"
 # A split has no more bytes than the first; no fewer than the second, which each file costs besides its own.
 _SPLITS = ("spark.sql.files.maxPartitionBytes", "spark.sql.files.openCostInBytes")
 _MORE_THAN_ANY_FILE = str(2**50)
+_TASK_IDS = 2**33
+"""As many monotonically increasing ids Spark keeps for each task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,27 +52,37 @@ class RawFiles:
     def to_spark(self, spark: "SparkSession") -> "DataFrame":
         """Return the files as a DataFrame; a row that does not fit the declared schema fails the job."""
         if self.source.format == "parquet":
-            return read_files(spark, self.source.schema, self._urls)
-        return fitting(spark, self.source, self._urls)
+            return columns.fitting(spark, self.source.schema, self._urls)
+        return lines.fitting(spark, self.source, self._urls)
 
     def complaint(self, spark: "SparkSession") -> str | None:
         """Say how many rows of how many are not what was declared, and where the first stand; None if all fit."""
         from pyspark.sql import functions as F  # noqa: N812, PLC0415 - how Spark code is read; only runs need it
 
-        if self.source.format == "parquet":
-            return None
         with _one_task_for_each_file(spark):
-            numbered = judged(spark, self.source, self._urls).withColumn(_AT, F.monotonically_increasing_id())
-            by_file = numbered.groupBy(FILE).agg(
-                F.count("*").alias("rows"),
-                F.count_if(~F.col(FITS)).alias("bad"),
-                (F.min(F.when(~F.col(FITS), F.col(_AT))) - F.min(_AT) + 1).alias("first"),
+            # The header of CSV is 0.
+            place = F.monotonically_increasing_id() % _TASK_IDS + (0 if self.source.format == "csv" else 1)
+            by_file = (
+                self._judged(spark)
+                .withColumn(_AT, place)
+                .where(F.col(_AT) > 0)
+                .groupBy(FILE)
+                .agg(
+                    F.count("*").alias("rows"),
+                    F.count_if(~F.col(FITS)).alias("bad"),
+                    F.min(F.when(~F.col(FITS), F.col(_AT))).alias("first"),
+                )
             )
             files = by_file.orderBy(FILE).collect()
         bad, count = (sum(file[name] for file in files) for name in ("bad", "rows"))
         wrong = [f"{PurePosixPath(file[FILE]).name} row {file['first']}" for file in files if file["bad"]]
         told = f"{bad} of {count} rows below {self.lake.url(self.prefix)} do not fit the declared schema"
         return f"{told}; the first: {', '.join(wrong[:_EXAMPLES])}" if wrong else None
+
+    def _judged(self, spark: "SparkSession") -> "DataFrame":
+        if self.source.format == "parquet":
+            return columns.judged(spark, self.source.schema, self._urls)
+        return lines.judged(spark, self.source, self._urls)
 
     @property
     def _urls(self) -> list[str]:

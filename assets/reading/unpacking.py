@@ -45,12 +45,12 @@ def too_large(lake: Lake, found: ObjectInfo, most_bytes: int) -> InputTooLargeEr
 
 
 def first_line(lake: Lake, found: ObjectInfo) -> bytes:
-    """Return the first line, not blank, of a text file, packed or not; b"" if there is none.
+    """Return the first line, not empty, of a text file, packed or not; b"" if there is none.
 
     Raises InputCorruptError for what cannot be unpacked, and the lake's errors.
     """
     begin = next(_unpacked(lake, found), b"").removeprefix(BOM_UTF8)
-    return next((line for line in begin.splitlines() if line.strip()), b"")
+    return next(filter(None, begin.splitlines()), b"")
 
 
 def _ending(found: ObjectInfo) -> str:

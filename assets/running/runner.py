@@ -20,7 +20,7 @@ from assets.running.committer import data_files, finished_files, refuse_occupied
 from assets.running.failures import reason_for
 from assets.running.publication import Publisher, refuse_collected, refuse_retired
 from assets.running.task import Published, Task, Tools
-from assets.running.transform import parse_params, transform
+from assets.running.transform import parse_params, transform, unsound_told
 from assets.snapshots.reader import Snapshot, find_snapshot, read_files
 from contracts.commit import Commit, Provenance
 from contracts.identity import Coordinate, new_token
@@ -153,7 +153,8 @@ class _Run:
         frames = {name: source.to_spark(spark) for name, source in inputs.items()}
         frame = transform(self._task.action, frames, params)
         crash_point("J2")
-        frame.write.mode("errorifexists").parquet(self._tools.lake.spark_url(self._folder))
+        with unsound_told(self._task.action):
+            frame.write.mode("errorifexists").parquet(self._tools.lake.spark_url(self._folder))
         self._in_action = False
         crash_point("J5")
         self._reach(Stage.WRITTEN)

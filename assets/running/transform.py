@@ -1,6 +1,8 @@
 """Calling an action, and holding its result to the declaration."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ValidationError
@@ -10,11 +12,15 @@ from assets.declaration import Action, refuse_infinite
 from assets.errors import ActionContractError, ActionRaisedError
 from assets.running.audit import broken_rows
 from assets.tables.schema import Schema
+from assets.tables.soundness import sound
 from contracts.reading import sentences
 from contracts.strict_json import canonical
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+_UNSOUND = "the result cannot be published"
+_TOLD = re.compile(rf"{_UNSOUND}: .+?(?= SQLSTATE|$)", re.MULTILINE)
 
 
 @runtime_checkable
@@ -37,6 +43,8 @@ def parse_params(action: Action, params: Mapping[str, Any]) -> BaseModel:
 def transform(action: Action, inputs: "Mapping[str, DataFrame]", params: BaseModel) -> "DataFrame":
     """Return the action's result over ``inputs``, with exactly the declared columns.
 
+    Values that no snapshot may hold fail the job that writes it: ``unsound_told`` says which. Of numbers with too many
+    digits, dates and times the footers tell, for nothing.
     Raises ActionContractError, ActionRaisedError, and whatever the action raises.
     """
     arguments: dict[str, Any] = {**inputs, "params": params} if action.takes_params else dict(inputs)
@@ -55,7 +63,19 @@ def transform(action: Action, inputs: "Mapping[str, DataFrame]", params: BaseMod
     for check in action.checks:
         if isinstance(check, Holds):
             _prove(action, check, frame)
-    return frame.orderBy(*action.sort_by) if action.sort_by else frame
+    ordered = frame.orderBy(*action.sort_by) if action.sort_by else frame
+    return ordered.selectExpr(*(sound(column, _UNSOUND, decimals=False) for column in action.schema.columns))
+
+
+@contextmanager
+def unsound_told(action: Action) -> Iterator[None]:
+    """Raise ActionContractError, which names the column, when the block fails because of what ``transform`` refuses."""
+    try:
+        yield
+    except Exception as error:
+        if told := _TOLD.search(str(error)):
+            raise ActionContractError(f"action {action.name}: {told[0]}") from error
+        raise
 
 
 def _prove(action: Action, check: Holds, frame: "DataFrame") -> None:

@@ -30,7 +30,10 @@ _YEARS_1_TO_9999 = {
 
 
 class OutOfRangeError(CorruptSnapshotError):
-    """A date or a timestamp lies outside the years 1 to 9999. Replace it, by null for example: few can read it."""
+    """A date or a timestamp lies outside the years 1 to 9999, or a decimal has more digits than its type.
+
+    Replace it, by null for example: few can read it.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ def read_footers(lake: Lake, objects: Iterable[ObjectInfo]) -> list[Footer]:
 def read_footer(lake: Lake, found: ObjectInfo) -> Footer:
     """Read one footer.
 
-    Raises OutOfRangeError when it tells of a year that no snapshot may hold, CorruptSnapshotError when the file is
+    Raises OutOfRangeError when it tells of a value that no snapshot may hold, CorruptSnapshotError when the file is
     missing, cut short, not Parquet or of a schema that Arrow does not have, and the lake's errors.
     """
     where = lake.url(found.key)
@@ -70,7 +73,7 @@ def read_footer(lake: Lake, found: ObjectInfo) -> Footer:
         metadata = _metadata(lake, found)
         groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
         groups = [group for group in groups if group.num_rows]  # of an empty group writers count nothing
-        _refuse_other_years(where, metadata.schema, groups)
+        _refuse_out_of_range(where, metadata.schema, groups)
         return _footer(found, metadata, groups)
     except ObjectMissingError as error:
         raise CorruptSnapshotError(str(error)) from error
@@ -88,19 +91,23 @@ def _metadata(lake: Lake, found: ObjectInfo) -> Any:
     return pq.read_metadata(pa.BufferReader(tail))
 
 
-def _refuse_other_years(where: str, schema: Any, groups: Sequence[Any]) -> None:
-    """Return unless the statistics of a column, or of a leaf of a nested one, tell of a year that is not allowed.
+def _refuse_out_of_range(where: str, schema: Any, groups: Sequence[Any]) -> None:
+    """Return unless the statistics of a column, or of a leaf of a nested one, tell of a value that is not allowed.
 
     To Python's dates and times there is no such year, and the statistics themselves cannot be read as values.
     """
     for place in range(len(schema)):
         column = schema.column(place)
-        if (allowed := _YEARS_1_TO_9999.get(column.converted_type)) is None:
-            continue
         statistics = [group.column(place).statistics for group in groups]
-        bounds = [(part.min_raw, part.max_raw) for part in statistics if part is not None and part.has_min_max]
-        if any(low < allowed[0] or high > allowed[1] for low, high in bounds):
-            raise OutOfRangeError(f"{where}: column {column.path} holds values outside the years 1 to 9999")
+        bounded = [part for part in statistics if part is not None and part.has_min_max]
+        if allowed := _YEARS_1_TO_9999.get(column.converted_type):
+            if any(part.min_raw < allowed[0] or part.max_raw > allowed[1] for part in bounded):
+                raise OutOfRangeError(f"{where}: column {column.path} holds values outside the years 1 to 9999")
+        elif column.converted_type == "DECIMAL":
+            digits = column.precision - column.scale  # before the point
+            if any(bound.adjusted() >= digits for part in bounded for bound in (part.min, part.max)):
+                kind = f"decimal({column.precision},{column.scale})"
+                raise OutOfRangeError(f"{where}: column {column.path} holds more digits than {kind}")
 
 
 def _footer(found: ObjectInfo, metadata: Any, groups: Sequence[Any]) -> Footer:

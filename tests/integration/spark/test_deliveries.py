@@ -99,6 +99,12 @@ WORD = {"n": "soon", "word": "a"}
         ),
         ("csv", {"a.csv": csv_lines("1,a", "2,b,more", "3")}, ("2 of 3 rows", "a.csv row 2")),
         (
+            "csv",
+            {"a.csv": csv_lines("1,a", "", "2,b") + bytes(512), "b.csv": csv_lines("1,a")},
+            ("1 of 4", "a.csv row 3"),
+        ),
+        ("jsonl", {"a.jsonl": json_lines(GOOD) + bytes(512)}, ("1 of 2 rows", "a.jsonl row 2")),
+        (
             "jsonl",
             {
                 "a.jsonl": json_lines(GOOD, GOOD) + b"{cut\n",
@@ -167,14 +173,16 @@ def test_a_row_is_bad_whatever_an_action_asks_for(mill: Mill, kind: Format, body
         mill.run(declared(compute))
 
 
-@pytest.mark.parametrize("compute", [counted, one_column])
-@pytest.mark.parametrize(
-    ("kind", "body"), [("csv", b"n\n1\nsoon\n"), ("jsonl", json_lines({"n": 1}, {"n": "soon"}))], ids=["csv", "jsonl"]
-)
-def test_a_bad_row_of_a_single_column_is_counted(mill: Mill, kind: Format, body: bytes, compute: Any) -> None:
-    mill.deliver("rows", f"a.{kind}", body)
-    declared = action(inputs={"rows": landing(kind, "n bigint")}, output="kept", schema="n bigint")
-    with pytest.raises(InputCorruptError, match=rf"1 of 2 rows .* a\.{kind} row 2"):
+def lengths(rows: Any) -> Any:
+    return rows.selectExpr("CAST(length(word) AS bigint) AS n").where("n > 0")
+
+
+@pytest.mark.parametrize("compute", [counted, lengths])
+@pytest.mark.parametrize("line", [b"\x01", b"\x1f", b"\0\0", b" ", b" \t"])
+def test_a_line_that_spark_drops_of_a_single_column_is_a_bad_row(mill: Mill, line: bytes, compute: Any) -> None:
+    mill.deliver("rows", "a.csv", b'word\r\nx\r\n\r\n"  "\r\n' + line + b"\r\ny\r\n")
+    declared = action(inputs={"rows": landing("csv", "word string")}, output="kept", schema="n bigint")
+    with pytest.raises(InputCorruptError, match=r"1 of 4 rows .* a\.csv row 3"):
         mill.run(declared(compute))
 
 
@@ -184,6 +192,7 @@ def test_a_bad_row_of_a_single_column_is_counted(mill: Mill, kind: Format, body:
         (b"word,n\na,1\n", "the header names ['word', 'n'], the action declares ['n', 'word']"),
         (b"1,a\n2,b\n", "the header names ['1', 'a']"),
         (b"\n\n", "there is no header"),
+        (b" \nn,word\n1,a\n", "the header names [' ']"),
     ],
 )
 def test_another_header_is_refused(mill: Mill, body: bytes, told: str) -> None:

@@ -61,13 +61,15 @@ def test_checks_and_counts_that_footers_answer_read_no_row_twice(mill: Mill) -> 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 def test_text_is_read_once_and_once_more_for_all_that_count_its_rows(mill: Mill, kind: Format) -> None:
+    """The lines of CSV are looked through besides, header and all, for those that Spark's reader of it drops."""
+    lines = 2 * ROWS + 1 if kind == "csv" else ROWS
     head, line = ("n,kind\n", "{},a\n") if kind == "csv" else ("", '{{"n": {}, "kind": "a"}}\n')
     body = (head + "".join(line.format(n) for n in range(ROWS))).encode()
     counting: list[Check] = [at_least(rows=1, per="rows"), at_most(rows=1, per="rows")]
     for times, checks in enumerate([[not_null("n"), at_least(rows=1)], counting], 1):
         mill.entity += f"-{times}"
         mill.deliver("rows", f"a.{kind}", body)
-        assert records_read(mill, kept(checks, kind), mill.entity) == times * ROWS
+        assert records_read(mill, kept(checks, kind), mill.entity) == times * lines
 
 
 def test_all_other_checks_together_read_what_was_written_once(mill: Mill) -> None:

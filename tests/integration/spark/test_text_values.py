@@ -80,6 +80,11 @@ JSON_ONLY: list[tuple[str, str, Any]] = [
     ("s", '"Infinity"', "Infinity"),
     ("x", '"YWI="', b"ab"),
     ("s", "null", None),
+    ("s", r'"\ud83d\ude00\uD83D\uDE00"', "😀😀"),
+    ("s", r'"\\ud800"', r"\ud800"),
+    ("s", r'"\\\\ud800\u00e4\n"', "\\\\ud800ä\n"),
+    ("s", r'"\u005cud800"', r"\ud800"),
+    ("s", '"' + r"\u0041\n" * 100_000 + '"', "A\n" * 100_000),
 ]
 NOT_JSON: list[str] = [
     '{"n": 1} trailing',
@@ -100,6 +105,14 @@ NOT_JSON: list[str] = [
     '{"n": [1]}',
     '{"n": 1.5}',
     '{"x": "*"}',
+    r'{"s": "\ud800"}',
+    r'{"s": "\uDC00"}',
+    r'{"s": "\\\ud800"}',
+    r'{"s": "\ud83d\u0041"}',
+    r'{"s": "\ud83d\n\ude00"}',
+    r'{"s": "\\ud83d\ude00"}',
+    r'{"s": "\ud83d\ude00\ude00"}',
+    r'{"else": {"\ud800": 1}}',
     "{cut",
     "null",
     "7",
@@ -124,7 +137,8 @@ NOT_CSV: list[str] = [
 
 def fit(mill: Mill, kind: Format, schema: str, file: Path, body: bytes) -> list[bool]:
     file.write_bytes(body)
-    return [row[1] for row in judged(mill.spark, landing(kind, schema), [f"file://{file}"]).collect()]
+    told = [row[1] for row in judged(mill.spark, landing(kind, schema), [f"file://{file}"]).collect()]
+    return told[1:] if kind == "csv" else told  # its header is the first line
 
 
 def values(mill: Mill, kind: Format, file: Path, cells: list[tuple[str, str, Any]], lines: bytes) -> None:
