@@ -92,7 +92,9 @@ async def test_a_holder_that_loses_its_connection_loses_the_lock(db: Database) -
     async def hold() -> None:
         async with db.exclusive(LOCK), db.transaction() as conn:
             await conn.execute(
-                text("select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and objid = :lock"),
+                text(
+                    "select pg_terminate_backend(pid, 5000) from pg_locks where locktype = 'advisory' and objid = :lock"
+                ),
                 {"lock": LOCK},
             )
 

@@ -50,6 +50,9 @@ class MemorySession:
     def json(self) -> str:
         return Schema.parse(SCHEMA).to_json()
 
+    def selectExpr(self, *_columns: str) -> Self:  # noqa: N802 - Spark's name
+        return self
+
     def mode(self, _mode: str) -> Self:
         return self
 
